@@ -1,0 +1,188 @@
+//! Every way to say no to a caller: status, challenge (RFC 6750 §3) and words.
+
+use http::StatusCode;
+
+use super::{Methods, Reason};
+
+/// Why a caller is refused. Nothing of the request is repeated in what this renders to, except the
+/// scopes that the route's own configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    AudienceMismatch,
+    Expired,
+    /// `cached`: said from memory, without asking again.
+    Inactive {
+        cached: bool,
+    },
+    /// `required`: the scopes that the route asks for, separated by spaces.
+    InsufficientScope {
+        required: Box<str>,
+    },
+    IssuerMismatch,
+    MalformedRequest,
+    MalformedToken,
+    /// `allowed`: for the `Allow` header (RFC 9110 §10.2.1).
+    MethodNotAllowed {
+        allowed: Methods,
+    },
+    MultipleTokens,
+    NotYetValid,
+    NoToken,
+    RouteNotFound,
+    TokenTooLong,
+    WrongTokenType,
+}
+
+/// The `WWW-Authenticate` value of a refusal, without the scheme's parameters rendered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// No credentials came: no error code may be given (RFC 6750 §3.1).
+    Bare,
+    InvalidRequest,
+    InvalidToken,
+    InsufficientScope,
+}
+
+impl Denial {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MalformedRequest | Self::MultipleTokens | Self::TokenTooLong => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
+            Self::RouteNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::AudienceMismatch
+            | Self::Expired
+            | Self::Inactive { .. }
+            | Self::IssuerMismatch
+            | Self::MalformedToken
+            | Self::NotYetValid
+            | Self::NoToken
+            | Self::WrongTokenType => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::AudienceMismatch => Reason::AudienceMismatch,
+            Self::Expired => Reason::Expired,
+            Self::Inactive { cached: false } => Reason::Inactive,
+            Self::Inactive { cached: true } => Reason::InactiveCached,
+            Self::InsufficientScope { .. } => Reason::InsufficientScope,
+            Self::IssuerMismatch => Reason::IssuerMismatch,
+            Self::MalformedRequest => Reason::MalformedRequest,
+            Self::MalformedToken => Reason::MalformedToken,
+            Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::MultipleTokens => Reason::MultipleTokens,
+            Self::NotYetValid => Reason::NotYetValid,
+            Self::NoToken => Reason::NoToken,
+            Self::RouteNotFound => Reason::RouteNotFound,
+            Self::TokenTooLong => Reason::TokenTooLong,
+            Self::WrongTokenType => Reason::WrongTokenType,
+        }
+    }
+
+    /// The kind of challenge; `None` where no token would help.
+    pub fn challenge(&self) -> Option<Challenge> {
+        match self {
+            Self::NoToken => Some(Challenge::Bare),
+            Self::MultipleTokens | Self::TokenTooLong => Some(Challenge::InvalidRequest),
+            Self::InsufficientScope { .. } => Some(Challenge::InsufficientScope),
+            Self::AudienceMismatch
+            | Self::Expired
+            | Self::Inactive { .. }
+            | Self::IssuerMismatch
+            | Self::MalformedToken
+            | Self::NotYetValid
+            | Self::WrongTokenType => Some(Challenge::InvalidToken),
+            Self::MalformedRequest | Self::MethodNotAllowed { .. } | Self::RouteNotFound => None,
+        }
+    }
+
+    /// One sentence for people, of the characters that RFC 6750 §3 allows in `error_description`.
+    pub fn detail(&self) -> &'static str {
+        match self {
+            Self::AudienceMismatch => "The access token is meant for another audience",
+            Self::Expired => "The access token expired",
+            Self::Inactive { .. } => "The access token is unknown, expired or revoked",
+            Self::InsufficientScope { .. } => "The access token lacks a scope that is needed here",
+            Self::IssuerMismatch => "The access token comes from another issuer",
+            Self::MalformedRequest => "The request target is not in its normal form",
+            Self::MalformedToken => "The access token is malformed",
+            Self::MethodNotAllowed { .. } => "This method is not allowed here",
+            Self::MultipleTokens => "Send one access token, in one Authorization header",
+            Self::NotYetValid => "The access token is not valid yet",
+            Self::NoToken => "This needs an access token in the Authorization header",
+            Self::RouteNotFound => "There is nothing here",
+            Self::TokenTooLong => "The access token is too long",
+            Self::WrongTokenType => "This kind of token is not accepted as a bearer token",
+        }
+    }
+
+    /// The `WWW-Authenticate` value (RFC 6750 §3, RFC 9110 §11.6.1).
+    pub fn www_authenticate(&self) -> Option<String> {
+        let detail = self.detail();
+        Some(match self.challenge()? {
+            Challenge::Bare => "Bearer".to_owned(),
+            Challenge::InvalidRequest => {
+                format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
+            }
+            Challenge::InvalidToken => {
+                format!("Bearer error=\"invalid_token\", error_description=\"{detail}\"")
+            }
+            Challenge::InsufficientScope => format!(
+                "Bearer error=\"insufficient_scope\", error_description=\"{detail}\", scope=\"{}\"",
+                self.required_scope()
+            ),
+        })
+    }
+
+    fn required_scope(&self) -> &str {
+        match self {
+            Self::InsufficientScope { required } => required,
+            _ => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_follow_rfc_6750() {
+        let cases = [
+            (Denial::NoToken, 401, Some("Bearer")),
+            (
+                Denial::Expired,
+                401,
+                Some(
+                    "Bearer error=\"invalid_token\", error_description=\"The access token expired\"",
+                ),
+            ),
+            (
+                Denial::InsufficientScope {
+                    required: "a b".into(),
+                },
+                403,
+                Some(
+                    "Bearer error=\"insufficient_scope\", error_description=\"The access token \
+                     lacks a scope that is needed here\", scope=\"a b\"",
+                ),
+            ),
+            (Denial::RouteNotFound, 404, None),
+        ];
+        for (denial, status, challenge) in cases {
+            assert_eq!(denial.status().as_u16(), status);
+            assert_eq!(denial.www_authenticate().as_deref(), challenge);
+        }
+        assert_eq!(Denial::MultipleTokens.status().as_u16(), 400);
+        assert!(
+            Denial::MultipleTokens
+                .www_authenticate()
+                .unwrap()
+                .contains("invalid_request")
+        );
+    }
+}

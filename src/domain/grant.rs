@@ -1,0 +1,547 @@
+//! What the key manager said of a token: the answer of RFC 7662 §2.2, read strictly.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::UnixSeconds;
+
+/// Longest claim that is kept for identity headers, in bytes after encoding. Servers commonly
+/// refuse header lines above 8 KiB.
+pub const MAX_CLAIM_BYTES: usize = 8 * 1024;
+
+/// Most members that an answer may have.
+const MAX_MEMBERS: usize = 256;
+
+/// The key manager's word on a token.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    Inactive,
+    Active(Arc<Grant>),
+}
+
+/// An active token's meta-information (RFC 7662 §2.2). Only `active` is required of the answer, so
+/// everything here may be absent.
+#[derive(Debug)]
+pub struct Grant {
+    /// `exp`.
+    pub expires_at: Option<UnixSeconds>,
+    /// `nbf`.
+    pub not_before: Option<UnixSeconds>,
+    /// `iat`.
+    pub issued_at: Option<UnixSeconds>,
+    scope: Box<str>,
+    issuer: Option<Box<str>>,
+    audience: Box<[Box<str>]>,
+    bearer_access_token: bool,
+    claims: Claims,
+}
+
+/// Why an answer is not one of RFC 7662. Repeats nothing of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadAnswer {
+    /// Not one JSON object: HTML, nonsense, two documents, too deep, a number out of range.
+    NotAJsonObject,
+    /// A member stands twice; which one counts would be anybody's guess.
+    DuplicateMember,
+    /// More members than any server sends.
+    TooManyMembers,
+    /// `active` is missing or not a boolean.
+    NoBooleanActive,
+    /// A member that the gateway reads has a type that RFC 7662 does not give it.
+    WrongType(&'static str),
+}
+
+impl fmt::Display for BadAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAJsonObject => f.write_str("the answer is not a JSON object"),
+            Self::DuplicateMember => f.write_str("the answer has a member twice"),
+            Self::TooManyMembers => write!(f, "the answer has more than {MAX_MEMBERS} members"),
+            Self::NoBooleanActive => f.write_str("the answer has no boolean member `active`"),
+            Self::WrongType(member) => write!(f, "the answer's `{member}` has the wrong type"),
+        }
+    }
+}
+
+impl Verdict {
+    /// Reads the body of an introspection answer.
+    ///
+    /// # Errors
+    /// [`BadAnswer`] for everything that RFC 7662 does not allow; of an inactive answer only
+    /// `active` is looked at.
+    pub fn parse(body: &[u8]) -> Result<Self, BadAnswer> {
+        let members = match serde_json::from_slice::<Members>(body) {
+            Ok(Members(members)) => members?,
+            Err(_) => return Err(BadAnswer::NotAJsonObject),
+        };
+        let get = |name: &str| {
+            members
+                .iter()
+                .find(|(member, _)| member == name)
+                .map(|(_, value)| value)
+                .filter(|value| !value.is_null())
+        };
+        match get("active") {
+            Some(Value::Bool(false)) => return Ok(Self::Inactive),
+            Some(Value::Bool(true)) => {}
+            _ => return Err(BadAnswer::NoBooleanActive),
+        }
+        Ok(Self::Active(Arc::new(Grant {
+            expires_at: time("exp", get("exp"))?,
+            not_before: time("nbf", get("nbf"))?,
+            issued_at: time("iat", get("iat"))?,
+            scope: scope(get("scope"))?,
+            issuer: text("iss", get("iss"))?.map(Box::from),
+            audience: strings("aud", get("aud"))?,
+            bearer_access_token: is_bearer_access_token(get)?,
+            claims: Claims::new(&members),
+        })))
+    }
+}
+
+impl Grant {
+    /// Whether the token may be used as a bearer token: not a refresh token, not another scheme's,
+    /// and not bound to a key or certificate (RFC 7800 `cnf`), since nobody checked that proof.
+    pub fn is_bearer_access_token(&self) -> bool {
+        self.bearer_access_token
+    }
+
+    /// Whether `scope` is among the token's scopes (RFC 6749 §3.3: separated by spaces, exact).
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scope.split(' ').any(|have| have == scope)
+    }
+
+    /// The scopes as one string, separated by spaces.
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    pub fn audience(&self) -> impl Iterator<Item = &str> {
+        self.audience.iter().map(Box::as_ref)
+    }
+
+    /// Every member of the answer, known or not, as header values.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Bytes that this grant holds, for the bound of the token cache.
+    pub fn size(&self) -> usize {
+        let strings: usize = self
+            .audience
+            .iter()
+            .map(|name| size_of::<Box<str>>() + name.len())
+            .sum();
+        size_of::<Self>()
+            + self.scope.len()
+            + self.issuer.as_ref().map_or(0, |issuer| issuer.len())
+            + strings
+            + self.claims.size()
+    }
+}
+
+/// The members of an answer in a form that can go into a header: strings as they are, everything
+/// else as JSON; bytes that a header may not carry, and `%`, are percent-encoded. All of them share
+/// one buffer, so a header value is a reference to it, not a copy.
+pub struct Claims {
+    text: Bytes,
+    index: Box<[ClaimPosition]>,
+}
+
+struct ClaimPosition {
+    name: Range<u32>,
+    value: Range<u32>,
+}
+
+impl Claims {
+    fn new(members: &[(String, Value)]) -> Self {
+        let mut text = Vec::new();
+        let mut index = Vec::with_capacity(members.len());
+        for (name, value) in members {
+            if value.is_null() {
+                continue;
+            }
+            let start = text.len();
+            text.extend_from_slice(name.as_bytes());
+            let middle = text.len();
+            match value {
+                Value::String(string) => encode(string, &mut text),
+                other => encode(&other.to_string(), &mut text),
+            }
+            if text.len() - middle > MAX_CLAIM_BYTES {
+                text.truncate(start);
+                continue;
+            }
+            index.push(ClaimPosition {
+                name: offset(start)..offset(middle),
+                value: offset(middle)..offset(text.len()),
+            });
+        }
+        Self {
+            // An exact allocation, shared from the start: slices of it cost a reference count.
+            text: Bytes::from(text.into_boxed_slice()),
+            index: index.into(),
+        }
+    }
+
+    /// The claim as it goes into a header.
+    pub fn header(&self, name: &str) -> Option<HeaderValue> {
+        let range = self.position(name)?;
+        HeaderValue::from_maybe_shared(self.text.slice(range)).ok()
+    }
+
+    /// The claim as text, encoded as in [`Claims::header`].
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let range = self.position(name)?;
+        std::str::from_utf8(&self.text[range]).ok()
+    }
+
+    /// Names and encoded values, in the order of the answer.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.index.iter().filter_map(|claim| {
+            let name = std::str::from_utf8(&self.text[usize_range(&claim.name)]).ok()?;
+            let value = std::str::from_utf8(&self.text[usize_range(&claim.value)]).ok()?;
+            Some((name, value))
+        })
+    }
+
+    fn position(&self, name: &str) -> Option<Range<usize>> {
+        self.index
+            .iter()
+            .find(|claim| self.text[usize_range(&claim.name)] == *name.as_bytes())
+            .map(|claim| usize_range(&claim.value))
+    }
+
+    fn size(&self) -> usize {
+        self.text.len() + size_of_val(&*self.index)
+    }
+}
+
+impl fmt::Debug for Claims {
+    /// Claims are personal data: only their names are printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+fn offset(position: usize) -> u32 {
+    // The key manager's answer is bounded far below 4 GiB before it comes here.
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+fn usize_range(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+/// Visible ASCII and inner spaces stay; everything else, and `%`, becomes `%XX` of its UTF-8 bytes.
+fn encode(value: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let last = value.len().saturating_sub(1);
+    for (position, byte) in value.bytes().enumerate() {
+        let inner_space = byte == b' ' && position != 0 && position != last;
+        if (byte.is_ascii_graphic() && byte != b'%') || inner_space {
+            out.push(byte);
+        } else {
+            out.extend([
+                b'%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
+        }
+    }
+}
+
+/// All members in their order, or why they cannot be taken.
+struct Members(Result<Vec<(String, Value)>, BadAnswer>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members: Vec<(String, Value)> = Vec::new();
+        let mut fault = None;
+        // Names arrive decoded, so `\u0061ctive` beside `active` is a duplicate too.
+        while let Some(name) = map.next_key::<String>()? {
+            if fault.is_some() {
+                map.next_value::<de::IgnoredAny>()?;
+                continue;
+            }
+            if members.iter().any(|(other, _)| *other == name) {
+                fault = Some(BadAnswer::DuplicateMember);
+            } else if members.len() == MAX_MEMBERS {
+                fault = Some(BadAnswer::TooManyMembers);
+            }
+            members.push((name, map.next_value()?));
+        }
+        Ok(Members(fault.map_or(Ok(members), Err)))
+    }
+}
+
+/// A `NumericDate`. Integers of any size are taken (some servers say "never" by the largest one);
+/// a fraction is cut off; anything that is not a number is refused.
+fn time(member: &'static str, value: Option<&Value>) -> Result<Option<UnixSeconds>, BadAnswer> {
+    /// Up to here every whole number is exact in a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let Some(value) = value else { return Ok(None) };
+    if let Some(seconds) = value.as_i64() {
+        return Ok(Some(seconds));
+    }
+    if value.is_u64() {
+        return Ok(Some(UnixSeconds::MAX));
+    }
+    match value.as_f64() {
+        #[allow(clippy::cast_possible_truncation)] // bounded on this line
+        Some(seconds) if seconds.abs() <= EXACT => Ok(Some(seconds.floor() as UnixSeconds)),
+        _ => Err(BadAnswer::WrongType(member)),
+    }
+}
+
+fn text<'a>(member: &'static str, value: Option<&'a Value>) -> Result<Option<&'a str>, BadAnswer> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(BadAnswer::WrongType(member)),
+    }
+}
+
+/// `scope` is a string of names; some servers send an array of them.
+fn scope(value: Option<&Value>) -> Result<Box<str>, BadAnswer> {
+    match value {
+        Some(Value::String(scope)) => Ok(scope.as_str().into()),
+        other => Ok(strings("scope", other)?.join(" ").into()),
+    }
+}
+
+/// A string or an array of strings.
+fn strings(member: &'static str, value: Option<&Value>) -> Result<Box<[Box<str>]>, BadAnswer> {
+    match value {
+        None => Ok(Box::default()),
+        Some(Value::String(one)) => Ok(Box::from([Box::from(one.as_str())])),
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(|item| item.as_str().map(Box::from))
+            .collect::<Option<_>>()
+            .ok_or(BadAnswer::WrongType(member)),
+        Some(_) => Err(BadAnswer::WrongType(member)),
+    }
+}
+
+/// A refresh token introspects as active too (RFC 7662 §4), and a bound token comes back as
+/// `token_type: Bearer` with a `cnf` from real servers.
+fn is_bearer_access_token<'a>(get: impl Fn(&str) -> Option<&'a Value>) -> Result<bool, BadAnswer> {
+    let kind = |member| {
+        let kind = text(member, get(member))?;
+        Ok(kind.is_none_or(|kind| {
+            kind.eq_ignore_ascii_case("bearer") || kind.eq_ignore_ascii_case("access_token")
+        }))
+    };
+    Ok(get("cnf").is_none() && kind("token_type")? && kind("token_use")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(json: &str) -> Arc<Grant> {
+        match Verdict::parse(json.as_bytes()) {
+            Ok(Verdict::Active(grant)) => grant,
+            other => panic!("{json}: {other:?}"),
+        }
+    }
+
+    fn fault(json: &[u8]) -> BadAnswer {
+        match Verdict::parse(json) {
+            Err(fault) => fault,
+            Ok(verdict) => panic!("{verdict:?}"),
+        }
+    }
+
+    #[test]
+    fn reads_the_answer_of_rfc_7662() {
+        let grant = grant(
+            r#"{"active":true,"client_id":"l238j323ds-23ij4","username":"jdoe",
+                "scope":"read write dolphin","sub":"Z5O3upPC88QrAjx00dis",
+                "aud":"https://protected.example.net/resource",
+                "iss":"https://server.example.com/","exp":1419356238,"iat":1419350238,
+                "extension_field":"twenty-seven"}"#,
+        );
+        assert_eq!(grant.expires_at, Some(1_419_356_238));
+        assert_eq!(grant.issued_at, Some(1_419_350_238));
+        assert_eq!(grant.not_before, None);
+        assert!(grant.has_scope("write") && !grant.has_scope("writ"));
+        assert_eq!(grant.issuer(), Some("https://server.example.com/"));
+        assert!(
+            grant
+                .audience()
+                .eq(["https://protected.example.net/resource"])
+        );
+        assert_eq!(grant.claims().text("extension_field"), Some("twenty-seven"));
+        assert_eq!(grant.claims().text("missing"), None);
+    }
+
+    #[test]
+    fn only_a_boolean_active_counts() {
+        for json in [
+            r#"{}"#,
+            r#"{"active":"true"}"#,
+            r#"{"active":1}"#,
+            r#"{"active":null}"#,
+            r#"{"active":[true]}"#,
+            r#"{"Active":true}"#,
+        ] {
+            assert_eq!(fault(json.as_bytes()), BadAnswer::NoBooleanActive, "{json}");
+        }
+        assert!(matches!(
+            Verdict::parse(br#"{"active":false,"exp":"garbage","aud":7}"#),
+            Ok(Verdict::Inactive)
+        ));
+    }
+
+    #[test]
+    fn duplicates_are_refused_however_they_are_spelt() {
+        for json in [
+            r#"{"active":false,"active":true}"#,
+            r#"{"active":true,"\u0061ctive":false}"#,
+            r#"{"active":true,"scope":"a","scope":"b"}"#,
+        ] {
+            assert_eq!(fault(json.as_bytes()), BadAnswer::DuplicateMember, "{json}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_an_error_never_a_panic() {
+        let deep = format!("{{\"active\":true,\"x\":{}", "[".repeat(200_000));
+        let deep_closed = format!(
+            "{{\"active\":true,\"x\":{}{}}}",
+            "[".repeat(50_000),
+            "]".repeat(50_000)
+        );
+        let cases: [&[u8]; 13] = [
+            b"",
+            b"<html></html>",
+            b"true",
+            b"[]",
+            b"null",
+            b"{\"active\":true}{\"active\":true}",
+            b"{\"active\":true} x",
+            b"\xef\xbb\xbf{\"active\":true}",
+            b"\xff\xfe{\0\"\0",
+            b"{\"active\":true,\"x\":\"\xff\"}",
+            b"{\"active\":true,\"exp\":1e400}",
+            b"{\"active\":true,\"exp\":NaN}",
+            deep.as_bytes(),
+        ];
+        for case in cases {
+            assert_eq!(fault(case), BadAnswer::NotAJsonObject);
+        }
+        assert_eq!(fault(deep_closed.as_bytes()), BadAnswer::NotAJsonObject);
+
+        let crowd: Vec<String> = (0..300).map(|n| format!("\"m{n}\":1")).collect();
+        let crowd = format!("{{\"active\":true,{}}}", crowd.join(","));
+        assert_eq!(fault(crowd.as_bytes()), BadAnswer::TooManyMembers);
+    }
+
+    #[test]
+    fn times_of_odd_kinds() {
+        let exp = |value: &str| {
+            Verdict::parse(format!(r#"{{"active":true,"exp":{value}}}"#).as_bytes()).map(
+                |verdict| match verdict {
+                    Verdict::Active(grant) => grant.expires_at,
+                    Verdict::Inactive => panic!("inactive"),
+                },
+            )
+        };
+        assert_eq!(exp("1419356238.9"), Ok(Some(1_419_356_238)));
+        assert_eq!(exp("-1"), Ok(Some(-1)));
+        assert_eq!(exp("0"), Ok(Some(0)));
+        assert_eq!(exp("null"), Ok(None));
+        assert_eq!(exp("18446744073709551615"), Ok(Some(i64::MAX)));
+        for wrong in ["\"1419356238\"", "true", "[1]", "{}", "1e300"] {
+            assert_eq!(exp(wrong), Err(BadAnswer::WrongType("exp")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn scope_and_audience_of_odd_kinds() {
+        assert!(grant(r#"{"active":true,"scope":["a","b"]}"#).has_scope("b"));
+        assert!(
+            grant(r#"{"active":true,"aud":["a","b"]}"#)
+                .audience()
+                .eq(["a", "b"])
+        );
+        assert!(
+            grant(r#"{"active":true,"aud":null}"#)
+                .audience()
+                .next()
+                .is_none()
+        );
+        for (json, member) in [
+            (r#"{"active":true,"scope":7}"#, "scope"),
+            (r#"{"active":true,"scope":["a",7]}"#, "scope"),
+            (r#"{"active":true,"aud":{}}"#, "aud"),
+            (r#"{"active":true,"iss":7}"#, "iss"),
+            (r#"{"active":true,"token_type":7}"#, "token_type"),
+        ] {
+            assert_eq!(
+                fault(json.as_bytes()),
+                BadAnswer::WrongType(member),
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn claims_cannot_break_out_of_a_header() {
+        let grant = grant(
+            r#"{"active":true,"sub":"x\r\nX-Admin: true","name":"Jürgen 100%","pad":" a ",
+                "n":7,"roles":["a","b"],"nothing":null}"#,
+        );
+        let claims = grant.claims();
+        assert_eq!(claims.header("sub").unwrap(), "x%0D%0AX-Admin: true");
+        assert_eq!(claims.text("name"), Some("J%C3%BCrgen 100%25"));
+        assert_eq!(claims.text("pad"), Some("%20a%20"));
+        assert_eq!(claims.text("n"), Some("7"));
+        assert_eq!(claims.text("roles"), Some(r#"["a","b"]"#));
+        assert_eq!(claims.header("nothing"), None);
+    }
+
+    #[test]
+    fn a_claim_too_long_for_a_header_is_left_out() {
+        let long = "a".repeat(MAX_CLAIM_BYTES + 1);
+        let grant = grant(&format!(
+            r#"{{"active":true,"before":"1","long":"{long}","after":"2"}}"#
+        ));
+        assert_eq!(grant.claims().header("long"), None);
+        assert_eq!(grant.claims().text("before"), Some("1"));
+        assert_eq!(grant.claims().text("after"), Some("2"));
+        assert!(grant.size() < 2_000);
+    }
+
+    #[test]
+    fn printing_a_grant_shows_no_claim() {
+        let grant = grant(r#"{"active":true,"sub":"secret-subject"}"#);
+        assert!(!format!("{:?}", grant.claims()).contains("secret-subject"));
+    }
+}

@@ -1,0 +1,40 @@
+//! The words of the product, and the rules between them.
+//!
+//! Pure: no I/O, no clock, no async, no Pingora. Time comes in as an argument. What is here can
+//! therefore fail only for reasons that stand in its input, and can be tested without a server.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [`AccessToken`] | what the caller sent, borrowed from the request |
+//! | [`TokenKey`] | its keyed digest, the only form that is stored or logged |
+//! | [`Verdict`], [`Grant`] | what the key manager said of it (RFC 7662) |
+//! | [`Access`], [`Policy`] | what a route asks for |
+//! | [`Permit`] | proof that it was met |
+//! | [`Denial`] | why it was not |
+//! | [`Reason`] | one word for the outcome of a request, from a closed list |
+//! | [`Route`], [`RouteTable`] | where requests go |
+
+mod denial;
+mod grant;
+mod path;
+mod policy;
+mod reason;
+mod route;
+mod secret;
+mod token;
+
+pub use denial::{Challenge, Denial};
+pub use grant::{BadAnswer, Claims, Grant, MAX_CLAIM_BYTES, Verdict};
+pub use path::{MalformedPath, RequestPath};
+pub use policy::{Access, Permit, Policy, ScopeRule};
+pub use reason::{Decision, Reason};
+pub use route::{
+    HostPattern, MethodSet, Methods, PathPattern, Route, RouteConflict, RouteTable, Routed,
+    UpstreamId,
+};
+pub use secret::Secret;
+pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract};
+
+/// Seconds since 1970-01-01T00:00:00Z, as in RFC 7519 `NumericDate` and the `exp`, `nbf` and `iat`
+/// of RFC 7662 §2.2.
+pub type UnixSeconds = i64;

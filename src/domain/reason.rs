@@ -1,0 +1,132 @@
+//! One word for how a request ended, from one closed list.
+//!
+//! The word is the metric label, the field of the access log, the `reason` of the error body and
+//! the anchor in `docs/reasons.md`, so that the four can never disagree.
+
+/// What became of a request at the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A token was checked and met the route's policy.
+    Allow,
+    /// The caller was refused: its token, its scopes, or what it asked for.
+    Deny,
+    /// Not the caller's fault: the key manager or the upstream failed.
+    Error,
+    /// The route asks for no token.
+    Skipped,
+}
+
+impl Decision {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Error => "error",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal, $decision:ident;)*) => {
+        /// Why a request ended as it did.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason { $($(#[$doc])* $variant,)* }
+
+        impl Reason {
+            /// Every reason, in the order of their [`Reason::index`].
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+
+            /// The word for logs, labels and bodies.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            pub fn decision(self) -> Decision {
+                match self { $(Self::$variant => Decision::$decision,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The token is active and meets the route's policy.
+    Active = "active", Allow;
+    /// The route is public.
+    Public = "public", Skipped;
+    /// No bearer token was sent.
+    NoToken = "no_token", Deny;
+    /// The credential is not a `b64token` (RFC 6750 §2.1).
+    MalformedToken = "malformed_token", Deny;
+    /// The token is longer than the gateway looks at.
+    TokenTooLong = "token_too_long", Deny;
+    /// More than one token, or more than one way of sending it.
+    MultipleTokens = "multiple_tokens", Deny;
+    /// The key manager just said `active: false`.
+    Inactive = "inactive", Deny;
+    /// The key manager said so a moment ago.
+    InactiveCached = "inactive_cached", Deny;
+    /// `exp` has passed.
+    Expired = "expired", Deny;
+    /// `nbf` or `iat` lies ahead.
+    NotYetValid = "not_yet_valid", Deny;
+    /// `iss` is not the route's.
+    IssuerMismatch = "issuer_mismatch", Deny;
+    /// `aud` has none of the route's.
+    AudienceMismatch = "audience_mismatch", Deny;
+    /// Not a bearer access token: a refresh token, or one bound to a key that was not proved.
+    WrongTokenType = "wrong_token_type", Deny;
+    /// The token lacks a scope that the route asks for.
+    InsufficientScope = "insufficient_scope", Deny;
+    /// The request target has no single meaning.
+    MalformedRequest = "malformed_request", Deny;
+    /// No route has this host and path.
+    RouteNotFound = "route_not_found", Deny;
+    /// A route has this path, but not this method.
+    MethodNotAllowed = "method_not_allowed", Deny;
+    /// The key manager did not answer in time.
+    IntrospectionTimeout = "introspection_timeout", Error;
+    /// The key manager could not be reached, or answered 5xx.
+    IntrospectionUnreachable = "introspection_unreachable", Error;
+    /// The key manager answered 429.
+    IntrospectionRateLimited = "introspection_rate_limited", Error;
+    /// The key manager's answer is not RFC 7662.
+    IntrospectionBadAnswer = "introspection_bad_answer", Error;
+    /// The key manager refuses the gateway's own credentials.
+    IntrospectionClientRefused = "introspection_client_refused", Error;
+    /// Too many introspections are under way already.
+    IntrospectionOverloaded = "introspection_overloaded", Error;
+    /// No connection to the upstream.
+    UpstreamConnect = "upstream_connect", Error;
+    /// The upstream did not answer in time.
+    UpstreamTimeout = "upstream_timeout", Error;
+    /// The upstream broke off, or answered nonsense.
+    UpstreamReset = "upstream_reset", Error;
+    /// The caller went away before the answer was complete.
+    ClientClosed = "client_closed", Error;
+    /// A fault of the gateway itself.
+    Internal = "internal", Error;
+}
+
+impl Reason {
+    /// Position in [`Reason::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_positions_and_words_are_distinct() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), position);
+        }
+        let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.word()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::ALL.len());
+    }
+}

@@ -1,0 +1,585 @@
+//! Where requests go: host, path and method to a route.
+
+use std::{collections::HashMap, fmt};
+
+use http::{HeaderName, Method};
+
+use super::Access;
+
+/// One entry of the routing table: what it matches, what it asks for, where it sends.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Unique; the `route` label of metrics and logs.
+    pub name: Box<str>,
+    /// `None`: any host.
+    pub host: Option<HostPattern>,
+    pub path: PathPattern,
+    pub methods: Methods,
+    pub access: Access,
+    pub upstream: UpstreamId,
+    /// Header to claim: what the upstream is told about the caller.
+    pub identity_headers: Box<[(HeaderName, Box<str>)]>,
+    /// Whether the caller's token goes on to the upstream.
+    pub forward_token: bool,
+}
+
+/// Position of an upstream in the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamId(pub usize);
+
+/// A host name without port, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPattern(Box<str>);
+
+impl HostPattern {
+    /// # Errors
+    /// What is wrong with `host`, in words that end a sentence.
+    pub fn parse(host: &str) -> Result<Self, &'static str> {
+        if host.is_empty() {
+            return Err("a host name is empty");
+        }
+        if host.contains('*') {
+            return Err("wildcards in host names are not supported yet");
+        }
+        if host.contains([':', '/', ' ', '@']) {
+            return Err("a host is a name alone, without scheme, port or path");
+        }
+        Ok(Self(host.to_ascii_lowercase().into()))
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `/exact`, `/prefix/*` or `/with/:parameters`, or both of the latter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    text: Box<str>,
+    segments: Box<[Segment]>,
+    /// Ends in `/*`: matches the path before it and everything below.
+    prefix: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Literal(Box<str>),
+    Parameter,
+}
+
+impl PathPattern {
+    /// # Errors
+    /// What is wrong with `text`, in words that end a sentence.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let Some(body) = text.strip_prefix('/') else {
+            return Err("a path begins with `/`");
+        };
+        let (body, prefix) = match body.strip_suffix('*') {
+            Some("") => (None, true),
+            Some(body) => match body.strip_suffix('/') {
+                Some(body) => (Some(body), true),
+                None => return Err("`*` stands alone in the last segment, as in `/orders/*`"),
+            },
+            None => (Some(body), false),
+        };
+        let segments = body.map_or(Ok(Box::default()), |body| {
+            let last = body.split('/').count() - 1;
+            body.split('/')
+                .enumerate()
+                .map(|(position, segment)| Segment::parse(segment, position == last && !prefix))
+                .collect()
+        })?;
+        Ok(Self {
+            text: text.into(),
+            segments,
+            prefix,
+        })
+    }
+}
+
+impl Segment {
+    fn parse(segment: &str, may_be_empty: bool) -> Result<Self, &'static str> {
+        if let Some(name) = segment.strip_prefix(':') {
+            return match name {
+                "" => Err("a parameter needs a name, as in `/users/:id`"),
+                _ => Ok(Self::Parameter),
+            };
+        }
+        match segment {
+            "" if !may_be_empty => Err("a path has no empty segment"),
+            "." | ".." => Err("a path has no dot segment"),
+            _ if segment.contains('*') => Err("`*` stands alone in the last segment"),
+            _ if segment.contains('%') => {
+                Err("a path is written decoded: write the character itself for its `%` escape")
+            }
+            _ if segment.contains(['?', '#', ';', '\\']) || segment.contains(char::is_control) => {
+                Err("a path has none of `?`, `#`, `;`, `\\` or control characters")
+            }
+            _ => Ok(Self::Literal(segment.into())),
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A set of request methods. Everything that has no name of its own here counts as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Methods(u16);
+
+/// One method, or "another one": also the `method` label of metrics, so that clients cannot make
+/// up labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MethodSet {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+    Trace,
+    Connect,
+    Other,
+}
+
+impl MethodSet {
+    pub const ALL: [Self; 10] = [
+        Self::Get,
+        Self::Head,
+        Self::Post,
+        Self::Put,
+        Self::Patch,
+        Self::Delete,
+        Self::Options,
+        Self::Trace,
+        Self::Connect,
+        Self::Other,
+    ];
+
+    pub fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            Method::PATCH => Self::Patch,
+            Method::DELETE => Self::Delete,
+            Method::OPTIONS => Self::Options,
+            Method::TRACE => Self::Trace,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Trace => "TRACE",
+            Self::Connect => "CONNECT",
+            Self::Other => "_OTHER",
+        }
+    }
+
+    fn bit(self) -> u16 {
+        1 << self as u8
+    }
+}
+
+impl Methods {
+    /// Everything but `TRACE` and `CONNECT`, which a gateway does not pass on (RFC 9110 §9.3.6,
+    /// §9.3.8).
+    pub const ANY: Self =
+        Self(0b11_1111_1111 & !(1 << MethodSet::Trace as u8) & !(1 << MethodSet::Connect as u8));
+
+    /// Those of `names`; `GET` brings `HEAD` along (RFC 9110 §9.3.2).
+    ///
+    /// # Errors
+    /// The first name that is not a method a route can have.
+    pub fn parse<'a>(names: &[&'a str]) -> Result<Self, &'a str> {
+        let mut bits = 0;
+        for name in names {
+            let method = MethodSet::ALL
+                .iter()
+                .find(|method| method.word() == *name && Self::ANY.has(**method));
+            match method {
+                Some(MethodSet::Other) | None => return Err(name),
+                Some(MethodSet::Get) => bits |= MethodSet::Get.bit() | MethodSet::Head.bit(),
+                Some(method) => bits |= method.bit(),
+            }
+        }
+        Ok(Self(bits))
+    }
+
+    pub fn has(self, method: MethodSet) -> bool {
+        self.0 & method.bit() != 0
+    }
+
+    pub fn overlaps(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Display for Methods {
+    /// As in an `Allow` header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = MethodSet::ALL
+            .into_iter()
+            .filter(|method| self.has(*method) && *method != MethodSet::Other);
+        for (position, method) in names.enumerate() {
+            let comma = if position == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", method.word())?;
+        }
+        Ok(())
+    }
+}
+
+/// Two routes that match the same requests.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RouteConflict {
+    /// Positions in the list that the table was built from.
+    pub first: usize,
+    pub second: usize,
+}
+
+/// The routes, ready to be looked up. Look-up time depends on the length of the path; the number of
+/// routes enters by its logarithm.
+pub struct RouteTable {
+    routes: Box<[Route]>,
+    by_host: HashMap<Box<str>, Node>,
+    any_host: Node,
+}
+
+/// One segment deep in the tree of patterns.
+#[derive(Default)]
+struct Node {
+    /// Sorted by segment.
+    literals: Vec<(Box<str>, Node)>,
+    parameter: Option<Box<Node>>,
+    /// Routes whose path ends here, by position in the table.
+    exact: Vec<usize>,
+    /// Routes that cover this path and everything below.
+    prefix: Vec<usize>,
+}
+
+impl Node {
+    /// The node for a pattern, made on the way.
+    fn place(&mut self, segments: &[Segment]) -> &mut Self {
+        match segments {
+            [] => self,
+            [Segment::Parameter, rest @ ..] => self.parameter.get_or_insert_default().place(rest),
+            [Segment::Literal(text), rest @ ..] => {
+                let position = self.position(text).unwrap_or_else(|position| {
+                    self.literals
+                        .insert(position, (text.clone(), Self::default()));
+                    position
+                });
+                self.literals[position].1.place(rest)
+            }
+        }
+    }
+
+    /// The routes for what is left of a path: a literal goes before a parameter, that before a
+    /// prefix, and the longest prefix is the one met last on the way down.
+    fn find(&self, rest: Option<&str>) -> Option<&[usize]> {
+        let covered = || (!self.prefix.is_empty()).then_some(&*self.prefix);
+        let Some(rest) = rest else {
+            return match &*self.exact {
+                [] => covered(),
+                exact => Some(exact),
+            };
+        };
+        let (segment, tail) = match rest.split_once('/') {
+            Some((segment, tail)) => (segment, Some(tail)),
+            None => (rest, None),
+        };
+        let by_literal = || self.literals[self.position(segment).ok()?].1.find(tail);
+        let by_parameter = || match segment {
+            "" => None,
+            _ => self.parameter.as_ref()?.find(tail),
+        };
+        by_literal().or_else(by_parameter).or_else(covered)
+    }
+
+    fn position(&self, segment: &str) -> Result<usize, usize> {
+        self.literals
+            .binary_search_by(|(literal, _)| (**literal).cmp(segment))
+    }
+}
+
+/// What the table says of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Routed {
+    /// Position of the route: see [`RouteTable::route`].
+    To(usize),
+    /// There is such a path, but not for this method.
+    MethodNotAllowed(Methods),
+    NotFound,
+}
+
+impl RouteTable {
+    /// # Errors
+    /// Every pair of routes of which neither is more specific than the other.
+    pub fn new(routes: Vec<Route>) -> Result<Self, Vec<RouteConflict>> {
+        let mut by_host: HashMap<Box<str>, Node> = HashMap::new();
+        let mut any_host = Node::default();
+        let mut conflicts = Vec::new();
+        for (position, route) in routes.iter().enumerate() {
+            let root = match &route.host {
+                Some(host) => by_host.entry(host.0.clone()).or_default(),
+                None => &mut any_host,
+            };
+            let node = root.place(&route.path.segments);
+            let place = match route.path.prefix {
+                true => &mut node.prefix,
+                false => &mut node.exact,
+            };
+            for other in place.iter() {
+                if routes[*other].methods.overlaps(route.methods) {
+                    conflicts.push(RouteConflict {
+                        first: *other,
+                        second: position,
+                    });
+                }
+            }
+            place.push(position);
+        }
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        Ok(Self {
+            routes: routes.into(),
+            by_host,
+            any_host,
+        })
+    }
+
+    /// The route for a request. `host` is without port, in any case; `path` is decoded.
+    ///
+    /// A route with the host's name goes before one for any host; within them a literal segment
+    /// goes before a parameter, and that before a prefix.
+    pub fn find(&self, host: &str, method: MethodSet, path: &str) -> Routed {
+        let path = path.strip_prefix('/');
+        let by_name = match self.by_host.is_empty() {
+            true => None,
+            false => self.host_node(host).and_then(|node| node.find(path)),
+        };
+        match by_name.or_else(|| self.any_host.find(path)) {
+            Some(positions) => self.pick(positions, method),
+            None => Routed::NotFound,
+        }
+    }
+
+    pub fn route(&self, position: usize) -> &Route {
+        &self.routes[position]
+    }
+
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    fn host_node(&self, host: &str) -> Option<&Node> {
+        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            self.by_host.get(host.to_ascii_lowercase().as_str())
+        } else {
+            self.by_host.get(host)
+        }
+    }
+
+    fn pick(&self, positions: &[usize], method: MethodSet) -> Routed {
+        let mut allowed = Methods(0);
+        for position in positions {
+            let methods = self.routes[*position].methods;
+            if methods.has(method) {
+                return Routed::To(*position);
+            }
+            allowed = allowed.union(methods);
+        }
+        Routed::MethodNotAllowed(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Policy;
+
+    fn route(host: Option<&str>, path: &str, methods: &[&str]) -> Route {
+        Route {
+            name: path.into(),
+            host: host.map(|host| HostPattern::parse(host).unwrap()),
+            path: PathPattern::parse(path).unwrap(),
+            methods: match methods {
+                [] => Methods::ANY,
+                names => Methods::parse(names).unwrap(),
+            },
+            access: Access::Token(Policy::default()),
+            upstream: UpstreamId(0),
+            identity_headers: Box::default(),
+            forward_token: false,
+        }
+    }
+
+    fn table(routes: Vec<Route>) -> RouteTable {
+        RouteTable::new(routes).unwrap()
+    }
+
+    fn get(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
+        match table.find(host, MethodSet::Get, path) {
+            Routed::To(position) => Some(position),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_most_specific_path_wins_whatever_the_order() {
+        let patterns = ["/orders/*", "/orders/:id", "/orders/new", "/*", "/orders"];
+        for rotation in 0..patterns.len() {
+            let mut rotated = patterns.to_vec();
+            rotated.rotate_left(rotation);
+            let table = table(rotated.iter().map(|path| route(None, path, &[])).collect());
+            for (path, expected) in [
+                ("/orders/new", "/orders/new"),
+                ("/orders/7", "/orders/:id"),
+                ("/orders/7/items", "/orders/*"),
+                ("/orders/", "/orders/*"),
+                ("/orders", "/orders"),
+                ("/", "/*"),
+                ("/other/x", "/*"),
+                ("/ordersx", "/*"),
+            ] {
+                let found = get(&table, "h", path).map(|position| rotated[position]);
+                assert_eq!(found, Some(expected), "{path} in {rotated:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_covers_its_own_path_with_and_without_slash() {
+        let table = table(vec![route(None, "/a/:x/*", &[])]);
+        for path in ["/a/1", "/a/1/", "/a/1/b", "/a/1/b/c/"] {
+            assert_eq!(get(&table, "h", path), Some(0), "{path}");
+        }
+        for path in ["/a", "/a/", "/b/1"] {
+            assert_eq!(get(&table, "h", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn exact_paths_are_exact() {
+        let table = table(vec![route(None, "/a", &[]), route(None, "/b/", &[])]);
+        assert_eq!(get(&table, "h", "/a"), Some(0));
+        assert_eq!(get(&table, "h", "/a/"), None);
+        assert_eq!(get(&table, "h", "/b"), None);
+        assert_eq!(get(&table, "h", "/b/"), Some(1));
+        assert_eq!(get(&table, "h", "/A"), None);
+    }
+
+    #[test]
+    fn a_named_host_goes_before_any_host() {
+        let table = table(vec![
+            route(Some("api.example.com"), "/a", &[]),
+            route(None, "/*", &[]),
+        ]);
+        assert_eq!(get(&table, "API.example.com", "/a"), Some(0));
+        assert_eq!(get(&table, "api.example.com", "/b"), Some(1));
+        assert_eq!(get(&table, "other", "/a"), Some(1));
+    }
+
+    #[test]
+    fn methods_share_a_path_and_the_rest_is_not_allowed() {
+        let table = table(vec![
+            route(None, "/a", &["GET"]),
+            route(None, "/a", &["POST", "PUT"]),
+        ]);
+        assert_eq!(table.find("h", MethodSet::Head, "/a"), Routed::To(0));
+        assert_eq!(table.find("h", MethodSet::Put, "/a"), Routed::To(1));
+        let Routed::MethodNotAllowed(allowed) = table.find("h", MethodSet::Delete, "/a") else {
+            panic!("DELETE must not be allowed");
+        };
+        assert_eq!(allowed.to_string(), "GET, HEAD, POST, PUT");
+        assert_eq!(table.find("h", MethodSet::Get, "/b"), Routed::NotFound);
+    }
+
+    #[test]
+    fn trace_and_connect_never_pass() {
+        let table = table(vec![route(None, "/*", &[])]);
+        for method in [MethodSet::Trace, MethodSet::Connect] {
+            assert!(matches!(
+                table.find("h", method, "/a"),
+                Routed::MethodNotAllowed(_)
+            ));
+        }
+        assert_eq!(table.find("h", MethodSet::Other, "/a"), Routed::To(0));
+        assert_eq!(Methods::parse(&["GET", "TRACE"]), Err("TRACE"));
+        assert_eq!(Methods::parse(&["get"]), Err("get"));
+    }
+
+    #[test]
+    fn ties_are_conflicts() {
+        for (first, second) in [
+            ("/a", "/a"),
+            ("/a/:x", "/a/:y"),
+            ("/a/*", "/a/*"),
+            ("/:x/*", "/:y/*"),
+        ] {
+            let conflicts =
+                RouteTable::new(vec![route(None, first, &[]), route(None, second, &["GET"])]).err();
+            assert_eq!(
+                conflicts,
+                Some(vec![RouteConflict {
+                    first: 0,
+                    second: 1
+                }]),
+                "{first} {second}"
+            );
+        }
+        let apart = vec![
+            route(None, "/a", &["GET"]),
+            route(None, "/a", &["POST"]),
+            route(Some("h"), "/a", &[]),
+        ];
+        assert!(RouteTable::new(apart).is_ok());
+    }
+
+    #[test]
+    fn odd_patterns_are_explained() {
+        for bad in [
+            "orders", "/a*", "/a/*/b", "/a//b", "/a/../b", "/a/%20b", "/a?x", "/:/a", "",
+        ] {
+            assert!(PathPattern::parse(bad).is_err(), "{bad}");
+        }
+        for good in ["/", "/*", "/a/{b}", "/a b", "/café/:x/*"] {
+            let table = table(vec![route(None, good, &[])]);
+            let path = good.replace(":x", "1").replace('*', "z");
+            assert_eq!(get(&table, "h", &path), Some(0), "{good}");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_routes() {
+        let table = table(
+            (0..10_000)
+                .map(|n| route(None, &format!("/team{}/api{n}/:id/*", n % 97), &[]))
+                .collect(),
+        );
+        assert_eq!(get(&table, "h", "/team3/api100/7/x/y"), Some(100));
+        assert_eq!(get(&table, "h", "/team4/api100/7"), None);
+    }
+}

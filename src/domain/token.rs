@@ -1,0 +1,287 @@
+//! The caller's token: taken from the request exactly once, and turned into a keyed digest before
+//! anything keeps it.
+
+use std::{fmt, hash};
+
+use http::{HeaderMap, header};
+use ring::hmac;
+
+use super::Denial;
+
+/// Longest token that is looked at, in bytes. JWT-shaped opaque tokens of real servers stay well
+/// below it; a longer one is refused before the key manager hears of it.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// A caller's access token, borrowed from the request. Prints nothing. It is passed to the key
+/// manager and to nobody else (ARCHITECTURE.md, invariant 3).
+#[derive(Clone, Copy)]
+pub struct AccessToken<'a>(&'a str);
+
+impl<'a> AccessToken<'a> {
+    /// Checks that `token` is a `b64token` (RFC 6750 §2.1) of bearable length.
+    ///
+    /// # Errors
+    /// [`Denial::MalformedToken`] or [`Denial::TokenTooLong`].
+    pub fn parse(token: &'a [u8]) -> Result<Self, Denial> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Denial::TokenTooLong);
+        }
+        let body = token
+            .iter()
+            .position(|byte| !B64TOKEN[*byte as usize])
+            .unwrap_or(token.len());
+        let well_formed = body > 0 && token[body..].iter().all(|byte| *byte == b'=');
+        match std::str::from_utf8(token) {
+            Ok(text) if well_formed => Ok(Self(text)),
+            _ => Err(Denial::MalformedToken),
+        }
+    }
+
+    /// The token itself, for the introspection request.
+    pub fn expose(&self) -> &'a str {
+        self.0
+    }
+}
+
+impl fmt::Debug for AccessToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken([redacted])")
+    }
+}
+
+/// Takes the bearer token from a request (RFC 6750 §2).
+///
+/// The scheme is matched without regard to case and followed by one or more spaces. Only the
+/// `Authorization` header counts: a token in the query string is never accepted, and one that comes
+/// beside a header token makes the request malformed, as do two `Authorization` headers, whichever
+/// stands first (RFC 6750 §3.1, RFC 9110 §5.3).
+///
+/// # Errors
+/// [`Denial::NoToken`] when there is no bearer credential at all; [`Denial::MultipleTokens`],
+/// [`Denial::MalformedToken`] or [`Denial::TokenTooLong`] when there is one that cannot be taken.
+pub fn extract<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<AccessToken<'a>, Denial> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Err(Denial::NoToken);
+    };
+    if values.next().is_some() {
+        return Err(Denial::MultipleTokens);
+    }
+    let Some(token) = bearer_credential(value.as_bytes()) else {
+        return Err(Denial::NoToken);
+    };
+    if query.is_some_and(has_token_parameter) {
+        return Err(Denial::MultipleTokens);
+    }
+    AccessToken::parse(token)
+}
+
+/// What follows the `Bearer` scheme; `None` when the scheme is another one.
+fn bearer_credential(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer";
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return None;
+    }
+    match rest.iter().position(|byte| *byte != b' ') {
+        Some(0) => None,
+        Some(spaces) => Some(&rest[spaces..]),
+        None => Some(&[]),
+    }
+}
+
+/// Whether the query string carries an `access_token` parameter (RFC 6750 §2.3), however encoded.
+fn has_token_parameter(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
+}
+
+/// `ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/"` of RFC 6750 §2.1; `=` may only close it.
+const B64TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric()
+            || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
+
+/// The keyed digest of a token: what caches, logs and metrics see in its stead. All 32 bytes are
+/// compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenKey([u8; 32]);
+
+impl TokenKey {
+    #[cfg(test)]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The first eight bytes as a number: evenly spread, since the digest is.
+    pub fn prefix(&self) -> u64 {
+        u64::from_le_bytes([
+            self.0[0], self.0[1], self.0[2], self.0[3], self.0[4], self.0[5], self.0[6], self.0[7],
+        ])
+    }
+
+    /// Four bytes that tell tokens apart in a log and cannot be turned back into one.
+    pub fn fingerprint(&self) -> u32 {
+        u32::from_be_bytes([self.0[28], self.0[29], self.0[30], self.0[31]])
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t:{:08x}", self.fingerprint())
+    }
+}
+
+impl hash::Hash for TokenKey {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(self.prefix());
+    }
+}
+
+/// Makes [`TokenKey`]s: HMAC-SHA-256 under a key that no other process has.
+///
+/// The key manager and the identity of our credentials are folded into the key, so that an answer
+/// given by one key manager to one client can never be found under another
+/// (Oathkeeper GHSA-4mq7-pvjg-xp2r is what happens otherwise).
+pub struct TokenDigester(hmac::Key);
+
+impl TokenDigester {
+    /// `seed` is random and secret; `key_manager` and `credential_identity` say who answers whom.
+    pub fn new(seed: &[u8; 32], key_manager: &str, credential_identity: &str) -> Self {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, seed);
+        let mut context = hmac::Context::with_key(&root);
+        for part in [key_manager, credential_identity] {
+            // The length frames each part: ("ab", "c") and ("a", "bc") must not meet.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        Self(hmac::Key::new(hmac::HMAC_SHA256, context.sign().as_ref()))
+    }
+
+    pub fn digest(&self, token: AccessToken<'_>) -> TokenKey {
+        let tag = hmac::sign(&self.0, token.0.as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(tag.as_ref());
+        TokenKey(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn take<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<&'a str, Denial> {
+        extract(headers, query).map(|token| token.expose())
+    }
+
+    fn with(values: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(
+                header::AUTHORIZATION,
+                HeaderValue::from_bytes(value).unwrap(),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn takes_the_token_whatever_the_case_and_the_spaces() {
+        for value in ["Bearer abc", "bearer abc", "BEARER   abc", "bEaReR abc"] {
+            assert_eq!(take(&with(&[value.as_bytes()]), None), Ok("abc"), "{value}");
+        }
+        assert_eq!(
+            take(&with(&[b"Bearer aZ09-._~+/=="]), None),
+            Ok("aZ09-._~+/==")
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_bearer_token() {
+        let no_token: [&[u8]; 5] = [b"Basic abc", b"", b"Bearerabc", b"Bear", b"DPoP abc"];
+        for value in no_token {
+            assert_eq!(take(&with(&[value]), None), Err(Denial::NoToken));
+        }
+        assert_eq!(take(&HeaderMap::new(), None), Err(Denial::NoToken));
+
+        let malformed: [&[u8]; 9] = [
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer a b",
+            b"Bearer a,Bearer b",
+            b"Bearer =",
+            b"Bearer a=b",
+            b"Bearer \xff\xfe",
+            b"Bearer a\tb",
+            b"Bearer \"a\"",
+        ];
+        for value in malformed {
+            assert_eq!(take(&with(&[value]), None), Err(Denial::MalformedToken));
+        }
+    }
+
+    #[test]
+    fn refuses_more_than_one_token_in_either_order() {
+        let pairs: [[&[u8]; 2]; 3] = [
+            [b"Bearer a", b"Bearer b"],
+            [b"Basic a", b"Bearer b"],
+            [b"Bearer a", b"Basic b"],
+        ];
+        for pair in pairs {
+            assert_eq!(take(&with(&pair), None), Err(Denial::MultipleTokens));
+        }
+        let headers = with(&[b"Bearer a"]);
+        for query in ["access_token=b", "x=1&access_token=b", "access%5Ftoken=b"] {
+            assert_eq!(take(&headers, Some(query)), Err(Denial::MultipleTokens));
+        }
+        assert_eq!(take(&headers, Some("my_access_token=b")), Ok("a"));
+    }
+
+    #[test]
+    fn a_query_token_alone_is_no_token() {
+        assert_eq!(
+            take(&HeaderMap::new(), Some("access_token=b")),
+            Err(Denial::NoToken)
+        );
+    }
+
+    #[test]
+    fn bounds_the_length() {
+        let at_the_limit = format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES));
+        assert!(take(&with(&[at_the_limit.as_bytes()]), None).is_ok());
+        let over = format!("{at_the_limit}a");
+        assert_eq!(
+            take(&with(&[over.as_bytes()]), None),
+            Err(Denial::TokenTooLong)
+        );
+    }
+
+    #[test]
+    fn the_key_depends_on_seed_key_manager_credential_and_token() {
+        let token = AccessToken::parse(b"abc").unwrap();
+        let base = TokenDigester::new(&[1; 32], "https://km", "gateway").digest(token);
+        assert_eq!(
+            base,
+            TokenDigester::new(&[1; 32], "https://km", "gateway").digest(token)
+        );
+        let others = [
+            TokenDigester::new(&[2; 32], "https://km", "gateway").digest(token),
+            TokenDigester::new(&[1; 32], "https://km2", "gateway").digest(token),
+            TokenDigester::new(&[1; 32], "https://km", "other").digest(token),
+            TokenDigester::new(&[1; 32], "https://kmg", "ateway").digest(token),
+            TokenDigester::new(&[1; 32], "https://km", "gateway")
+                .digest(AccessToken::parse(b"abC").unwrap()),
+        ];
+        for other in others {
+            assert_ne!(base, other);
+        }
+        assert!(!format!("{token:?} {base:?}").contains("abc"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Portcullis: an edge gateway that lets a request through only when its OAuth2 token is good.
+//!
+//! The modules stand in one order and use only what is to their left (`tests/tidy.rs` proves it):
+//!
+//! `domain < config < metrics < auth < gateway < admin < server < demo < cli < main`
+//!
+//! `ARCHITECTURE.md` tells how a request goes through them.
+
+#![forbid(unsafe_code)]
+#![warn(clippy::too_many_lines, clippy::cast_possible_truncation)]
+
+pub mod config;
+pub mod domain;
