@@ -1,0 +1,245 @@
+//! The tree of values as [`Settings`]: each section in turn, then what they must be to each other.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    env::Environment,
+    key_manager,
+    problem::{Place, Report, Source},
+    route,
+    secret::{self, SecretKeys},
+    section::{Names, Placed, Section},
+    settings::{
+        AdminSettings, Listen, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings,
+    },
+    tree::Table,
+};
+
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
+const DEFAULT_ADMIN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
+const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+/// What sections may need beside their own keys.
+pub struct Context<'a> {
+    pub source: &'a Source,
+    pub environment: &'a Environment,
+    pub report: &'a Report,
+}
+
+impl Context<'_> {
+    /// Whether something is already reported about this section.
+    pub fn has_problem_in(&self, section: &Section<'_>) -> bool {
+        self.report.mentions(&section.label)
+    }
+}
+
+/// Reads everything; `None` when something needed is missing. Mistakes are in `report`.
+pub fn settings(
+    root: Table,
+    source: &Source,
+    environment: &Environment,
+    report: &Report,
+) -> Option<Settings> {
+    let context = Context {
+        source,
+        environment,
+        report,
+    };
+    let mut root = Section::new(root, "", Names::Exact, Place::Nowhere, report);
+    let listen = listen(&mut root);
+    let before = report.count();
+    let key_manager = key_manager::read(&mut root, &context);
+    let key_manager_failed = key_manager.is_none() && report.count() > before;
+    let token_cache = token_cache(&mut root);
+    let clock_skew = clock_skew(&mut root);
+    let routes = route::read(&mut root, clock_skew);
+    let admin = admin(&mut root, &context);
+    let log = log(&mut root);
+    if let Some(routes) = &routes {
+        if let (Some((name, place)), None, false) =
+            (&routes.first_protected, &key_manager, key_manager_failed)
+        {
+            root.error(
+                place,
+                format!("the route {name:?} asks for a token, but there is no [keyManager]"),
+                "add one, or say `public = true`",
+            );
+        }
+        if routes.table.routes().is_empty() {
+            root.warn(
+                &Place::Nowhere,
+                "there is no [[route]], so every request is answered 404",
+                "",
+            );
+        }
+    }
+    root.finish();
+    let routes = routes?;
+    Some(Settings {
+        listen: listen?,
+        key_manager,
+        token_cache,
+        routes: routes.table,
+        upstreams: routes.upstreams,
+        admin: admin?,
+        log,
+    })
+}
+
+fn listen(root: &mut Section<'_>) -> Option<Listen> {
+    let mut section = root.section("listen");
+    let http = address(&mut section, "http", DEFAULT_LISTEN).map(|address| address.value);
+    section.finish();
+    Some(Listen { http: http? })
+}
+
+fn address(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: SocketAddr,
+) -> Option<Placed<SocketAddr>> {
+    let Some(Placed { value, place }) = section.text(key) else {
+        return Some(Placed {
+            value: default,
+            place: section.place.clone(),
+        });
+    };
+    match value.parse() {
+        Ok(value) => Some(Placed { value, place }),
+        Err(_) => {
+            let what = format!("`{key}` is not an address to listen on");
+            section.error(&place, what, format!("for instance \"{default}\""));
+            None
+        }
+    }
+}
+
+fn token_cache(root: &mut Section<'_>) -> TokenCacheSettings {
+    let mut section = root.section("token_cache");
+    let mut settings = TokenCacheSettings::default();
+    if let Some(Placed { value, place }) = section.duration("max_ttl") {
+        settings.max_ttl = value;
+        if value > Duration::from_secs(3600) {
+            section.warn(
+                &place,
+                "a revoked token may live on for more than an hour",
+                "the default is \"60s\"",
+            );
+        }
+    }
+    if let Some(inactive_ttl) = section.duration("inactive_ttl") {
+        settings.inactive_ttl = inactive_ttl.value;
+    }
+    if let Some(Placed { value, place }) = section.integer("max_entries") {
+        settings.max_entries = bounded(&section, value, &place, "max_entries", 1..=100_000_000);
+    }
+    if let Some(Placed { value, place }) = section.size("max_bytes") {
+        settings.max_bytes = bounded(&section, value, &place, "max_bytes", 1 << 20..=1 << 40);
+    }
+    section.finish();
+    settings
+}
+
+fn bounded(
+    section: &Section<'_>,
+    value: u64,
+    place: &Place,
+    key: &str,
+    range: std::ops::RangeInclusive<usize>,
+) -> usize {
+    match usize::try_from(value) {
+        Ok(value) if range.contains(&value) => value,
+        _ => {
+            section.error(
+                place,
+                format!("`{key}` is out of range"),
+                format!("between {} and {}", range.start(), range.end()),
+            );
+            *range.start()
+        }
+    }
+}
+
+/// `[token]`: how tokens are read, whoever issued them.
+fn clock_skew(root: &mut Section<'_>) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(300);
+    let mut section = root.section("token");
+    let skew = section.duration("clock_skew");
+    if let Some(Placed { value, place }) = &skew
+        && *value > LONGEST
+    {
+        section.error(
+            place,
+            "`clock_skew` is out of range",
+            "at most \"5m\": an expired token passes for as long",
+        );
+    }
+    section.finish();
+    skew.map_or(DEFAULT_CLOCK_SKEW, |skew| skew.value)
+}
+
+fn admin(root: &mut Section<'_>, context: &Context<'_>) -> Option<AdminSettings> {
+    let mut section = root.section("admin");
+    let listen = address(&mut section, "listen", DEFAULT_ADMIN);
+    let token = secret::read(&mut section, SecretKeys::TOKEN, context);
+    if let Some(listen) = &listen
+        && !listen.value.ip().is_loopback()
+        && token.is_none()
+    {
+        section.error(
+            &listen.place,
+            "the admin listener can be reached from outside and asks for nothing",
+            "set `token_file`, or listen on 127.0.0.1",
+        );
+    }
+    if let Some(Placed { value, place }) = &token
+        && value.expose().is_empty()
+    {
+        section.error(place, "the admin token is empty", "");
+    }
+    section.finish();
+    Some(AdminSettings {
+        listen: listen?.value,
+        token: token.map(|token| token.value),
+    })
+}
+
+fn log(root: &mut Section<'_>) -> LogSettings {
+    let mut section = root.section("log");
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+    ];
+    let formats = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("off", LogFormat::Off),
+    ];
+    let settings = LogSettings {
+        level: choice(&mut section, "level", &levels).unwrap_or(LogLevel::Info),
+        access: choice(&mut section, "access", &formats).unwrap_or(LogFormat::Auto),
+    };
+    section.finish();
+    settings
+}
+
+/// One of a few words.
+fn choice<T: Copy>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    choices: &[(&str, T)],
+) -> Option<T> {
+    let Placed { value, place } = section.text(key)?;
+    let chosen = choices.iter().find(|(word, _)| *word == value);
+    if chosen.is_none() {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let what = format!("`{key}` is one of {}", words.join(", "));
+        section.error(&place, what, "");
+    }
+    chosen.map(|(_, choice)| *choice)
+}

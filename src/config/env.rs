@@ -1,0 +1,192 @@
+//! Environment variables over the file. The only place that reads the process environment.
+//!
+//! `PORTCULLIS__SECTION__KEY` reaches every key; a route is named by its `name`, as in
+//! `PORTCULLIS__ROUTE__ORDERS__UPSTREAM`. The original's own form, the dotted key with `_` for `.`
+//! (`keymanager_security_basic_username`), reaches the key manager's tables.
+
+use std::collections::BTreeMap;
+
+use super::{
+    fold,
+    problem::{Place, Problem, Report, Severity},
+    section::nearest,
+    tree::{Entry, Node, Table, Value},
+};
+
+const PREFIX: &str = "PORTCULLIS__";
+
+/// The keys of the seed's tables that can be set in the original's form.
+const ORIGINAL_KEYS: &[&[&str]] = &[
+    &["keyManager", "serverUrl"],
+    &["keyManager", "tokenContext"],
+    &["keyManager", "security", "basic", "enabled"],
+    &["keyManager", "security", "basic", "username"],
+    &["keyManager", "security", "basic", "password"],
+];
+
+/// The variables of a process, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The variables of this process. One that is not UTF-8 is left out.
+    #[allow(clippy::disallowed_methods)] // the one place that may
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self(variables)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Puts the variables over `root`.
+    pub fn overlay(&self, root: &mut Table, report: &Report) {
+        for (name, value) in &self.0 {
+            if let Some(path) = original_key(name) {
+                set(root, path, name, value, report);
+            }
+        }
+        for (name, value) in &self.0 {
+            let Some(path) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let path: Vec<&str> = path.split("__").collect();
+            if path.iter().any(|part| part.is_empty()) {
+                report.add(problem(
+                    name,
+                    "this names no key",
+                    "write PORTCULLIS__SECTION__KEY",
+                ));
+                continue;
+            }
+            set(root, &path, name, value, report);
+        }
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+/// The key that a variable in the original's form names.
+fn original_key(variable: &str) -> Option<&'static [&'static str]> {
+    let folded = fold(variable);
+    ORIGINAL_KEYS
+        .iter()
+        .find(|path| {
+            variable.to_ascii_lowercase().starts_with("keymanager_")
+                && fold(&path.join("_")) == folded
+        })
+        .copied()
+}
+
+/// Follows `path` down from `table`, making tables on the way, and sets the value at its end.
+fn set(table: &mut Table, path: &[&str], variable: &str, value: &str, report: &Report) {
+    let place = Place::Variable(variable.to_owned());
+    let [key, rest @ ..] = path else { return };
+    let found = table
+        .entries
+        .iter()
+        .position(|entry| fold(&entry.key) == fold(key) && descends(&entry.node, rest));
+    let position = found.unwrap_or_else(|| {
+        table.entries.push(Entry {
+            key: key.to_ascii_lowercase(),
+            key_place: place.clone(),
+            node: Node {
+                value: Value::Table(Table::default()),
+                place: place.clone(),
+            },
+        });
+        table.entries.len() - 1
+    });
+    let entry = &mut table.entries[position];
+    if rest.is_empty() {
+        entry.key_place = place.clone();
+        entry.node = Node {
+            value: Value::Loose(value.to_owned()),
+            place,
+        };
+        return;
+    }
+    match &mut entry.node.value {
+        Value::Table(inner) => set(inner, rest, variable, value, report),
+        Value::Array(items) => set_by_name(items, rest, variable, value, report),
+        _ => report.add(problem(
+            variable,
+            "this goes below a key that is not a table",
+            "leave out the last part",
+        )),
+    }
+}
+
+/// The original spells one table in two ways; a value goes into the spelling that has it already.
+fn descends(node: &Node, rest: &[&str]) -> bool {
+    match (&node.value, rest) {
+        (Value::Table(table), [next, ..]) => {
+            table.entries.is_empty()
+                || table
+                    .entries
+                    .iter()
+                    .any(|entry| fold(&entry.key) == fold(next))
+        }
+        _ => true,
+    }
+}
+
+/// An element of an array of tables is chosen by its `name`.
+fn set_by_name(items: &mut [Node], path: &[&str], variable: &str, value: &str, report: &Report) {
+    let [wanted, rest @ ..] = path else { return };
+    let mut names = Vec::new();
+    for item in items {
+        let Value::Table(table) = &mut item.value else {
+            continue;
+        };
+        let name = table
+            .entries
+            .iter()
+            .find_map(|entry| match &entry.node.value {
+                Value::Text(name) if entry.key == "name" => Some(name.clone()),
+                _ => None,
+            });
+        if let Some(name) = name {
+            if fold_name(&name) == fold_name(wanted) {
+                return set(table, rest, variable, value, report);
+            }
+            names.push(name);
+        }
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let hint = match nearest(wanted, &names) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("names here: {}", names.join(", ")),
+    };
+    report.add(problem(variable, "nothing here has this name", &hint));
+}
+
+/// Names of routes may have characters that variables cannot.
+fn fold_name(name: &str) -> String {
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
+}
+
+fn problem(variable: &str, what: &str, hint: &str) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        what: what.to_owned(),
+        place: Place::Variable(variable.to_owned()),
+        section: String::new(),
+        hint: Some(hint.to_owned()),
+    }
+}

@@ -1,0 +1,85 @@
+//! What the operator wrote, checked.
+//!
+//! Text → tree with places (`tree.rs`) → variables over it (`env.rs`) → [`Settings`] (`check.rs`).
+//! Every mistake is found in one run; nothing starts while there is one.
+
+mod check;
+mod env;
+mod key_manager;
+mod problem;
+mod route;
+mod secret;
+mod section;
+mod settings;
+mod tree;
+
+use std::path::Path;
+
+pub use env::Environment;
+pub use problem::{Place, Problem, Problems, Report, Severity, Source};
+pub use settings::{
+    AdminSettings, CredentialEncoding, CredentialSettings, KeyManagerSettings, Listen, LogFormat,
+    LogLevel, LogSettings, Settings, TokenCacheSettings, UpstreamSettings,
+};
+
+/// Settings that may be used, and what the operator should know about them.
+pub struct Loaded {
+    pub settings: Settings,
+    /// Warnings only.
+    pub warnings: Problems,
+}
+
+/// Reads a configuration from a file.
+///
+/// # Errors
+/// All mistakes at once; a file that cannot be read is one.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+    match Source::read(path) {
+        Ok(source) => load_source(source, environment),
+        Err(fault) => Err(Problems {
+            source: Source {
+                name: path.display().to_string(),
+                ..Source::default()
+            },
+            list: vec![Problem {
+                severity: Severity::Error,
+                what: format!("the file cannot be read: {fault}"),
+                place: Place::Nowhere,
+                section: String::new(),
+                hint: None,
+            }],
+        }),
+    }
+}
+
+/// Reads a configuration from a text.
+///
+/// # Errors
+/// All mistakes at once.
+pub fn load_source(source: Source, environment: &Environment) -> Result<Loaded, Problems> {
+    let report = Report::default();
+    let mut root = tree::Table::parse(&source.text, &report);
+    environment.overlay(&mut root, &report);
+    let settings = check::settings(root, &source, environment, &report);
+    let failed = report.has_errors();
+    let problems = Problems {
+        source,
+        list: report.into_problems(),
+    };
+    match settings {
+        Some(settings) if !failed => Ok(Loaded {
+            settings,
+            warnings: problems,
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// A name without case and underscores.
+fn fold(name: &str) -> String {
+    name.trim()
+        .chars()
+        .filter(|letter| *letter != '_')
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
+}

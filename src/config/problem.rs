@@ -1,0 +1,306 @@
+//! What is wrong with a configuration, and where: one [`Problem`] for each mistake, all of them
+//! collected before anything is refused.
+
+use std::{cell::RefCell, fmt, ops::Range, path::Path};
+
+/// The text that a configuration was read from.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// As the user gave it; `<memory>` when there is no file.
+    pub name: String,
+    pub text: String,
+    /// Whether others than owner and group may read the file.
+    pub world_readable: bool,
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Bytes of the source text.
+    Text(Range<usize>),
+    /// An environment variable, by name. Its value is never printed.
+    Variable(String),
+    /// Nowhere: something is missing altogether.
+    #[default]
+    Nowhere,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One mistake of the operator: what, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub what: String,
+    pub place: Place,
+    /// The part of the configuration, as in `route[0] ("orders")`.
+    pub section: String,
+    pub hint: Option<String>,
+}
+
+/// Collects problems while a configuration is read. Shared by all sections of one file.
+#[derive(Default)]
+pub struct Report {
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Report {
+    pub fn add(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.problems
+            .borrow()
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+    }
+
+    pub fn count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
+    /// Whether something is reported about this section.
+    pub fn mentions(&self, section: &str) -> bool {
+        self.problems
+            .borrow()
+            .iter()
+            .any(|problem| problem.section == section)
+    }
+
+    /// All problems, in the order of the file; what has no place in it comes last.
+    pub fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| match &problem.place {
+            Place::Text(range) => (0, range.start),
+            Place::Variable(_) => (1, 0),
+            Place::Nowhere => (2, 0),
+        });
+        problems
+    }
+}
+
+/// Problems together with the text they are about, ready to be printed.
+#[derive(Debug)]
+pub struct Problems {
+    pub source: Source,
+    pub list: Vec<Problem>,
+}
+
+impl Problems {
+    pub fn count(&self, severity: Severity) -> usize {
+        self.list
+            .iter()
+            .filter(|problem| problem.severity == severity)
+            .count()
+    }
+
+    /// `2 errors, 1 warning`.
+    pub fn summary(&self) -> String {
+        let plural = |count: usize, word: &str| match count {
+            1 => format!("1 {word}"),
+            _ => format!("{count} {word}s"),
+        };
+        let errors = self.count(Severity::Error);
+        let warnings = self.count(Severity::Warning);
+        match (errors, warnings) {
+            (_, 0) => plural(errors, "error"),
+            (0, _) => plural(warnings, "warning"),
+            _ => format!(
+                "{}, {}",
+                plural(errors, "error"),
+                plural(warnings, "warning")
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.list {
+            Rendered {
+                problem,
+                source: &self.source,
+            }
+            .fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+struct Rendered<'a> {
+    problem: &'a Problem,
+    source: &'a Source,
+}
+
+impl fmt::Display for Rendered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem {
+            severity,
+            what,
+            place,
+            section,
+            hint,
+        } = self.problem;
+        let word = match severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        writeln!(f, "{word}: {what}")?;
+        let section = match section.as_str() {
+            "" => String::new(),
+            section => format!("   {section}"),
+        };
+        let name = &self.source.name;
+        match place {
+            Place::Text(range) => {
+                let spot = Spot::find(&self.source.text, range);
+                let gutter = " ".repeat(spot.line.to_string().len());
+                writeln!(
+                    f,
+                    "{gutter} ┌ {name}:{}:{}{section}",
+                    spot.line, spot.column
+                )?;
+                writeln!(f, "{} │ {}", spot.line, spot.shown)?;
+                let hint = hint.as_deref().unwrap_or_default();
+                let carets = format!("{}{} {hint}", " ".repeat(spot.indent), spot.carets());
+                writeln!(f, "{gutter} │ {}", carets.trim_end())
+            }
+            Place::Variable(variable) => {
+                writeln!(f, "  ┌ environment variable {variable}{section}")?;
+                write_hint(f, hint.as_deref())
+            }
+            Place::Nowhere => {
+                writeln!(f, "  ┌ {name}{section}")?;
+                write_hint(f, hint.as_deref())
+            }
+        }
+    }
+}
+
+fn write_hint(f: &mut fmt::Formatter<'_>, hint: Option<&str>) -> fmt::Result {
+    match hint {
+        Some(hint) => writeln!(f, "  │ {hint}"),
+        None => Ok(()),
+    }
+}
+
+/// A place of the text as people count: from one, in characters.
+struct Spot {
+    line: usize,
+    column: usize,
+    /// The line, with tabs as single spaces and secrets of it left out.
+    shown: String,
+    indent: usize,
+    width: usize,
+}
+
+impl Spot {
+    fn find(text: &str, range: &Range<usize>) -> Self {
+        let start = text.floor_char_boundary(range.start);
+        let before = &text[..start];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let column = before[line_start..].chars().count() + 1;
+        let end = text
+            .floor_char_boundary(range.end.min(line_start + line.len()))
+            .max(start);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column,
+            shown: hide_secrets(line).replace('\t', " "),
+            indent: column - 1,
+            width: text[start..end].chars().count().max(1),
+        }
+    }
+
+    fn carets(&self) -> String {
+        "^".repeat(self.width)
+    }
+}
+
+/// The line as it may be shown: what stands behind a key that names a secret is left out.
+fn hide_secrets(line: &str) -> String {
+    const SECRET_WORDS: [&str; 4] = ["password", "secret", "token", "key"];
+    let Some((key, value)) = line.split_once('=') else {
+        return line.to_owned();
+    };
+    let folded = super::fold(key);
+    let names_secret = SECRET_WORDS.iter().any(|word| folded.ends_with(word));
+    match names_secret && !value.trim().is_empty() {
+        true => format!("{key}= [redacted]"),
+        false => line.to_owned(),
+    }
+}
+
+impl Source {
+    /// # Errors
+    /// The file cannot be read, or is not UTF-8.
+    pub fn read(path: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            name: path.display().to_string(),
+            text: std::fs::read_to_string(path)?,
+            world_readable: is_world_readable(path),
+        })
+    }
+
+    pub fn memory(text: impl Into<String>) -> Self {
+        Self {
+            name: "<memory>".to_owned(),
+            text: text.into(),
+            world_readable: false,
+        }
+    }
+}
+
+/// Whether everybody on the machine may read `path`.
+pub fn is_world_readable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_place_line_caret_and_hint() {
+        let problems = Problems {
+            source: Source {
+                name: "a.toml".to_owned(),
+                text: "[x]\n\tüps = 1\n".to_owned(),
+                world_readable: false,
+            },
+            list: vec![Problem {
+                severity: Severity::Error,
+                what: "unknown key `üps`".to_owned(),
+                place: Place::Text(5..9),
+                section: "x".to_owned(),
+                hint: Some("did you mean `ups`?".to_owned()),
+            }],
+        };
+        assert_eq!(
+            problems.to_string(),
+            "error: unknown key `üps`\n  ┌ a.toml:2:2   x\n2 │  üps = 1\n  │  ^^^ did you mean `ups`?\n"
+        );
+        assert_eq!(problems.summary(), "1 error");
+    }
+
+    #[test]
+    fn secrets_in_the_quoted_line_are_left_out() {
+        for line in [
+            "password = \"x\"",
+            "clientSecret=\"x\"",
+            " access_token = 'x'",
+        ] {
+            assert!(!hide_secrets(line).contains('x'), "{line}");
+        }
+        assert_eq!(hide_secrets("path = \"x\""), "path = \"x\"");
+    }
+}

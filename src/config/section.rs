@@ -1,0 +1,344 @@
+//! Reads one table: each key by name and type. Wrong types and unknown keys become problems, and
+//! reading goes on, so that one run finds them all.
+
+use std::time::Duration;
+
+use super::{
+    fold,
+    problem::{Place, Problem, Report, Severity},
+    tree::{Entry, Node, Table, Value},
+};
+
+/// How the keys of a table are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Letter by letter.
+    Exact,
+    /// Without regard to case and underscores: the key manager's tables, which the original itself
+    /// spells `keyManager` and `keymanager`.
+    Loose,
+}
+
+/// A table that is being read.
+pub struct Section<'r> {
+    /// For messages, as in `route[0] ("orders")`.
+    pub label: String,
+    pub place: Place,
+    names: Names,
+    table: Table,
+    asked: Vec<&'static str>,
+    report: &'r Report,
+}
+
+/// A value with its place.
+#[derive(Clone, Debug)]
+pub struct Placed<T> {
+    pub value: T,
+    pub place: Place,
+}
+
+impl<'r> Section<'r> {
+    pub fn new(table: Table, label: &str, names: Names, place: Place, report: &'r Report) -> Self {
+        Self {
+            label: label.to_owned(),
+            place,
+            names,
+            table,
+            asked: Vec::new(),
+            report,
+        }
+    }
+
+    pub fn error(&self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
+        self.add(Severity::Error, place, what.into(), hint.into());
+    }
+
+    pub fn warn(&self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
+        self.add(Severity::Warning, place, what.into(), hint.into());
+    }
+
+    fn add(&self, severity: Severity, place: &Place, what: String, hint: String) {
+        self.report.add(Problem {
+            severity,
+            what,
+            place: place.clone(),
+            section: self.label.clone(),
+            hint: (!hint.is_empty()).then_some(hint),
+        });
+    }
+
+    /// A string.
+    pub fn text(&mut self, key: &'static str) -> Option<Placed<String>> {
+        let node = self.take(key)?.node;
+        match node.value {
+            Value::Text(value) | Value::Loose(value) => Some(Placed {
+                value,
+                place: node.place,
+            }),
+            other => self.wrong_type(key, &node.place, &other, "a string"),
+        }
+    }
+
+    pub fn boolean(&mut self, key: &'static str) -> Option<Placed<bool>> {
+        let node = self.take(key)?.node;
+        let value = match &node.value {
+            Value::Boolean(value) => *value,
+            // As the original reads its variables: "true" in any case, all else is false. A typo
+            // must not switch something off in silence, so only the two words are taken.
+            Value::Loose(text) if text.eq_ignore_ascii_case("true") => true,
+            Value::Loose(text) if text.eq_ignore_ascii_case("false") => false,
+            other => return self.wrong_type(key, &node.place, other, "true or false"),
+        };
+        Some(Placed {
+            value,
+            place: node.place,
+        })
+    }
+
+    pub fn integer(&mut self, key: &'static str) -> Option<Placed<u64>> {
+        let node = self.take(key)?.node;
+        let value = match &node.value {
+            Value::Integer(value) => u64::try_from(*value).ok(),
+            Value::Loose(text) => text.replace('_', "").parse().ok(),
+            _ => None,
+        };
+        match value {
+            Some(value) => Some(Placed {
+                value,
+                place: node.place,
+            }),
+            None => self.wrong_type(key, &node.place, &node.value, "a whole number"),
+        }
+    }
+
+    /// A time with its unit, as in `"500ms"`, `"30s"`, `"1h 30m"`.
+    pub fn duration(&mut self, key: &'static str) -> Option<Placed<Duration>> {
+        const HINT: &str = "write a number with its unit: \"500ms\", \"5s\", \"2m\", \"1h30m\"";
+        self.measured(key, "a duration", HINT, |text| {
+            humantime::parse_duration(text).ok()
+        })
+    }
+
+    /// A size with its unit, as in `"64MiB"`, in bytes.
+    pub fn size(&mut self, key: &'static str) -> Option<Placed<u64>> {
+        const HINT: &str = "write a number with its unit: \"64KiB\", \"128MiB\", \"1GiB\"";
+        self.measured(key, "a size", HINT, |text| {
+            let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
+            let size = text.parse::<bytesize::ByteSize>().ok()?;
+            has_unit.then_some(size.as_u64())
+        })
+    }
+
+    fn measured<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        hint: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Placed<T>> {
+        let node = self.take(key)?.node;
+        let parsed = match &node.value {
+            Value::Text(text) | Value::Loose(text) => parse(text),
+            _ => None,
+        };
+        if parsed.is_none() {
+            self.error(&node.place, format!("`{key}` is not {what}"), hint);
+        }
+        parsed.map(|value| Placed {
+            value,
+            place: node.place,
+        })
+    }
+
+    /// One string or an array of strings; separated by commas in an environment variable.
+    pub fn texts(&mut self, key: &'static str) -> Option<Placed<Vec<Placed<String>>>> {
+        let node = self.take(key)?.node;
+        self.texts_of(key, node)
+    }
+
+    pub fn texts_of(&self, key: &str, node: Node) -> Option<Placed<Vec<Placed<String>>>> {
+        let Node { value, place } = node;
+        let value = match value {
+            Value::Text(value) => vec![Placed {
+                value,
+                place: place.clone(),
+            }],
+            Value::Loose(text) => text
+                .split(',')
+                .map(|part| Placed {
+                    value: part.trim().to_owned(),
+                    place: place.clone(),
+                })
+                .collect(),
+            Value::Array(items) => items
+                .into_iter()
+                .filter_map(|item| match item.value {
+                    Value::Text(value) => Some(Placed {
+                        value,
+                        place: item.place,
+                    }),
+                    other => {
+                        self.wrong_type::<()>(key, &item.place, &other, "strings");
+                        None
+                    }
+                })
+                .collect(),
+            other => {
+                return self.wrong_type(key, &place, &other, "a string or an array of strings");
+            }
+        };
+        Some(Placed { value, place })
+    }
+
+    /// A table below this one, whether it is there or not.
+    pub fn section(&mut self, key: &'static str) -> Section<'r> {
+        self.optional_section(key).unwrap_or_else(|| {
+            let label = self.label_below(key);
+            Section::new(
+                Table::default(),
+                &label,
+                self.names,
+                Place::Nowhere,
+                self.report,
+            )
+        })
+    }
+
+    /// A table below this one. Where the same name stands several times in different spellings,
+    /// their keys are put together.
+    pub fn optional_section(&mut self, key: &'static str) -> Option<Section<'r>> {
+        let label = self.label_below(key);
+        let mut merged: Option<Section<'r>> = None;
+        while let Some(entry) = self.take(key) {
+            match entry.node.value {
+                Value::Table(table) => {
+                    let section = merged.get_or_insert_with(|| {
+                        let place = entry.key_place;
+                        Section::new(Table::default(), &label, self.names, place, self.report)
+                    });
+                    section.table.entries.extend(table.entries);
+                }
+                other => self
+                    .wrong_type::<()>(key, &entry.node.place, &other, "a table")
+                    .unwrap_or(()),
+            }
+        }
+        merged
+    }
+
+    /// A table that was taken by hand, as a section below this one.
+    pub fn below(&self, table: Table, key: &str, place: &Place) -> Section<'r> {
+        let label = self.label_below(key);
+        Section::new(table, &label, self.names, place.clone(), self.report)
+    }
+
+    /// An array of tables, as in `[[route]]`.
+    pub fn sections(&mut self, key: &'static str) -> Vec<Section<'r>> {
+        let Some(entry) = self.take(key) else {
+            return Vec::new();
+        };
+        let Value::Array(items) = entry.node.value else {
+            self.error(
+                &entry.key_place,
+                format!("`{key}` is a list of tables"),
+                format!("write `[[{key}]]`, with two brackets"),
+            );
+            return Vec::new();
+        };
+        let tables = items.into_iter().enumerate().map(|(number, item)| {
+            let label = format!("{key}[{number}]");
+            let table = match item.value {
+                Value::Table(table) => table,
+                other => {
+                    self.wrong_type::<()>(key, &item.place, &other, "a table");
+                    Table::default()
+                }
+            };
+            Section::new(table, &label, self.names, item.place, self.report)
+        });
+        tables.collect()
+    }
+
+    /// Everything that is left, as keys with their values: for tables whose keys are the user's.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.table.entries
+    }
+
+    /// From here on keys are compared in another way.
+    pub fn with_names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Does `read` with keys compared loosely.
+    pub fn with_loose_names<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.names, Names::Loose);
+        let result = read(self);
+        self.names = before;
+        result
+    }
+
+    /// The value of `key` in any type, taken out.
+    pub fn take(&mut self, key: &'static str) -> Option<Entry> {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+        let names = self.names;
+        self.table.take(|other| match names {
+            Names::Exact => other == key,
+            Names::Loose => fold(other) == fold(key),
+        })
+    }
+
+    /// Ends the reading: what nobody asked for is unknown.
+    pub fn finish(self) {
+        for entry in &self.table.entries {
+            let known = self.asked.iter().any(|name| *name == entry.key);
+            let twice = self.names == Names::Loose
+                && self.asked.iter().any(|name| fold(name) == fold(&entry.key));
+            if known || twice {
+                self.error(
+                    &entry.key_place,
+                    format!("`{}` stands here twice", entry.key),
+                    "keep one of them",
+                );
+                continue;
+            }
+            let hint = match nearest(&entry.key, &self.asked) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("known here: {}", self.asked.join(", ")),
+            };
+            let what = format!("unknown key `{}`", entry.key);
+            self.error(&entry.key_place, what, hint);
+        }
+    }
+
+    fn label_below(&self, key: &str) -> String {
+        match self.label.as_str() {
+            "" => key.to_owned(),
+            label => format!("{label}.{key}"),
+        }
+    }
+
+    fn wrong_type<T>(&self, key: &str, place: &Place, found: &Value, wanted: &str) -> Option<T> {
+        let what = match found {
+            // The value may be a secret in the wrong place: only its kind is told.
+            Value::Loose(_) => format!("`{key}` must be {wanted}"),
+            other => format!("`{key}` must be {wanted}, not {}", other.kind()),
+        };
+        self.error(place, what, "");
+        None
+    }
+}
+
+/// The known name that `word` was probably meant to be.
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    const ALIKE: f64 = 0.8;
+    let word = fold(word);
+    known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&word, &fold(name)), *name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,114 @@
+//! The configuration as a tree of values that know where they come from.
+//!
+//! A TOML file becomes a tree; environment variables then replace or add values (`env.rs`). What
+//! the values mean is decided later (`check.rs`), by one reader for both sources.
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::problem::{Place, Problem, Report, Severity};
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub value: Value,
+    pub place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub enum Value {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    /// A number with a fraction, or a date: nothing in our configuration is one.
+    Other(&'static str),
+    Array(Vec<Node>),
+    Table(Table),
+    /// From an environment variable: read as whatever type is asked for.
+    Loose(String),
+}
+
+impl Value {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) | Self::Loose(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
+            Self::Other(kind) => kind,
+            Self::Array(_) => "an array",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// Keys and values in the order of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub key: String,
+    pub key_place: Place,
+    pub node: Node,
+}
+
+impl Table {
+    /// Reads a TOML text. Syntax errors go to `report`; what could be read is returned anyway, so
+    /// that other mistakes are found in the same run.
+    pub fn parse(text: &str, report: &Report) -> Self {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            report.add(Problem {
+                severity: Severity::Error,
+                what: format!("this is not TOML: {}", error.message()),
+                place: error.span().map_or(Place::Nowhere, Place::Text),
+                section: String::new(),
+                hint: None,
+            });
+        }
+        Self::from_toml(table.into_inner())
+    }
+
+    fn from_toml(table: DeTable<'_>) -> Self {
+        let mut entries: Vec<Entry> = table
+            .into_iter()
+            .map(|(key, value)| Entry {
+                key_place: Place::Text(key.span()),
+                key: key.into_inner().into_owned(),
+                node: Node::from_toml(value),
+            })
+            .collect();
+        entries.sort_by_key(|entry| match &entry.key_place {
+            Place::Text(range) => range.start,
+            _ => usize::MAX,
+        });
+        Self { entries }
+    }
+
+    /// The first entry whose key fits, taken out.
+    pub fn take(&mut self, fits: impl Fn(&str) -> bool) -> Option<Entry> {
+        let position = self.entries.iter().position(|entry| fits(&entry.key))?;
+        Some(self.entries.remove(position))
+    }
+}
+
+impl Node {
+    fn from_toml(value: Spanned<DeValue<'_>>) -> Self {
+        let place = Place::Text(value.span());
+        let value = match value.into_inner() {
+            DeValue::String(text) => Value::Text(text.into_owned()),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(Value::Other("an integer out of range"), Value::Integer),
+            DeValue::Float(_) => Value::Other("a fraction"),
+            DeValue::Boolean(boolean) => Value::Boolean(boolean),
+            DeValue::Datetime(_) => Value::Other("a date"),
+            DeValue::Array(list) => Value::Array(list.into_iter().map(Self::from_toml).collect()),
+            DeValue::Table(table) => Value::Table(Table::from_toml(table)),
+        };
+        Self { value, place }
+    }
+}
