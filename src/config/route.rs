@@ -48,7 +48,6 @@ pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
     let mut places: Vec<Placed<String>> = Vec::new();
     let mut complete = true;
     for mut section in root.sections("route") {
-        let label = section.label.clone();
         match route(&mut section, clock_skew, &mut upstreams) {
             Some(route) => {
                 let twin = routes.iter().position(|other| other.name == route.name);
@@ -70,7 +69,6 @@ pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
             }
             None => complete = false,
         }
-        debug_assert!(section.label.starts_with(&label));
         section.finish();
     }
     let first_protected = routes
@@ -119,11 +117,7 @@ fn route(
     }
     let path = match path {
         Some(text) => checked(section, text, PathPattern::parse),
-        None => {
-            let place = section.place.clone();
-            section.error(&place, "`path` is missing", "for everything: path = \"/*\"");
-            None
-        }
+        None => missing(section, "path", "for everything: path = \"/*\""),
     };
     let methods = methods(section);
     let upstream = upstream(section, upstreams);
@@ -156,6 +150,13 @@ fn default_name(host: Option<&HostPattern>, methods: Methods, path: &PathPattern
         Methods::ANY => format!("{host}{path}"),
         methods => format!("{} {host}{path}", methods.to_string().replace(", ", ",")),
     }
+}
+
+fn missing<T>(section: &Section<'_>, key: &str, hint: &str) -> Option<T> {
+    if !section.has_misspelt(key) {
+        section.error(&section.place, format!("`{key}` is missing"), hint);
+    }
+    None
 }
 
 /// `Some(None)` when the key is not there, `None` when its value is wrong.
@@ -360,13 +361,7 @@ impl Upstreams {
 
 fn upstream(section: &mut Section<'_>, upstreams: &mut Upstreams) -> Option<UpstreamId> {
     let Some(text) = section.text("upstream") else {
-        let place = section.place.clone();
-        section.error(
-            &place,
-            "`upstream` is missing",
-            "for instance \"http://127.0.0.1:9000\"",
-        );
-        return None;
+        return missing(section, "upstream", "for instance \"http://127.0.0.1:9000\"");
     };
     match parse_upstream(&text.value) {
         Ok(settings) => Some(upstreams.id(settings)),

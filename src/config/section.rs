@@ -264,6 +264,15 @@ impl<'r> Section<'r> {
         self.table.entries
     }
 
+    /// Whether a key is there that was probably meant to be `key`: it will be reported as unknown,
+    /// so that it need not be reported as missing.
+    pub fn has_misspelt(&self, key: &str) -> bool {
+        self.table
+            .entries
+            .iter()
+            .any(|entry| nearest(&entry.key, &[key]).is_some())
+    }
+
     /// From here on keys are compared in another way.
     pub fn with_names(mut self, names: Names) -> Self {
         self.names = names;
