@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::too_many_lines, clippy::cast_possible_truncation)]
 
+pub mod auth;
 pub mod config;
 pub mod domain;
 pub mod metrics;

@@ -361,7 +361,11 @@ impl Upstreams {
 
 fn upstream(section: &mut Section<'_>, upstreams: &mut Upstreams) -> Option<UpstreamId> {
     let Some(text) = section.text("upstream") else {
-        return missing(section, "upstream", "for instance \"http://127.0.0.1:9000\"");
+        return missing(
+            section,
+            "upstream",
+            "for instance \"http://127.0.0.1:9000\"",
+        );
     };
     match parse_upstream(&text.value) {
         Ok(settings) => Some(upstreams.id(settings)),

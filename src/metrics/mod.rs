@@ -301,7 +301,12 @@ impl Maker {
         self.register(IntCounter::new(name, help)?)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
@@ -636,8 +641,18 @@ mod tests {
     fn counts_land_where_they_belong() {
         let metrics = metrics();
         metrics.count(Some(0), MethodSet::Get, StatusCode::OK, Reason::Active);
-        metrics.count(Some(0), MethodSet::Get, StatusCode::IM_A_TEAPOT, Reason::Active);
-        metrics.count(None, MethodSet::Other, StatusCode::NOT_FOUND, Reason::RouteNotFound);
+        metrics.count(
+            Some(0),
+            MethodSet::Get,
+            StatusCode::IM_A_TEAPOT,
+            Reason::Active,
+        );
+        metrics.count(
+            None,
+            MethodSet::Other,
+            StatusCode::NOT_FOUND,
+            Reason::RouteNotFound,
+        );
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
         for line in [
             r#"portcullis_http_requests_total{code="200",method="GET",route="GET,HEAD /a/*"} 1"#,

@@ -1,0 +1,363 @@
+//! Who is calling: a token to a verdict, by way of the cache.
+//!
+//! [`Verifier`] is the page to read: cache, then one flight to the key manager.
+
+mod cache;
+mod credential;
+mod flight;
+mod key_manager;
+mod outbound;
+mod unavailable;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+pub use cache::{ENTRY_OVERHEAD, Lookup, TokenCache};
+pub use key_manager::{Introspect, KeyManager, MAX_ANSWER_BYTES};
+pub use unavailable::Unavailable;
+
+use crate::{
+    config::{KeyManagerSettings, TokenCacheSettings},
+    domain::{AccessToken, Grant, Secret, TokenDigester, TokenKey, UnixSeconds, Verdict},
+    metrics::Metrics,
+};
+use flight::Flights;
+
+/// The moment of a request on both clocks: lives are measured on the monotonic one, which no
+/// adjustment moves; `exp` is a date and is compared with the calendar.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub instant: Instant,
+    pub unix: UnixSeconds,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            instant: Instant::now(),
+            // A clock before 1970 is a broken clock; then nothing is valid yet.
+            unix: unix.map_or(0, |since| since.as_secs().cast_signed()),
+        }
+    }
+}
+
+/// Where a verdict came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The cache.
+    Hit,
+    /// A call of our own.
+    Fetched,
+    /// A call that another request had started.
+    Joined,
+}
+
+impl From {
+    /// The word for the access log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Fetched => "miss",
+            Self::Joined => "joined",
+        }
+    }
+}
+
+/// What is known of a token, and how it came to be known.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    pub verdict: Verdict,
+    pub from: From,
+}
+
+/// Turns tokens into verdicts.
+pub struct Verifier {
+    digester: TokenDigester,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cache: TokenCache,
+    flights: Flights,
+    key_manager: Box<dyn Introspect>,
+    lives: TokenCacheSettings,
+    /// How long a request waits for a call, its own or another's.
+    patience: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Verifier {
+    /// `seed` is random and of this process; `identity` is who the key manager sees.
+    pub fn new(
+        settings: &KeyManagerSettings,
+        lives: &TokenCacheSettings,
+        seed: &[u8; 32],
+        key_manager: Box<dyn Introspect>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        /// The call itself is bounded by the timeout; this is for the way there and back.
+        const MARGIN: Duration = Duration::from_millis(500);
+        Self {
+            digester: TokenDigester::new(
+                seed,
+                &settings.introspect_url.to_string(),
+                &credential::identity(&settings.credential),
+            ),
+            inner: Arc::new(Inner {
+                cache: TokenCache::new(lives, Arc::clone(&metrics)),
+                flights: Flights::default(),
+                key_manager,
+                lives: lives.clone(),
+                patience: settings.timeout + MARGIN,
+                metrics,
+            }),
+        }
+    }
+
+    /// The token's digest, and what the cache has for it. Neither allocates nor waits.
+    pub fn recall(&self, token: AccessToken<'_>, now: Instant) -> (TokenKey, Option<Verified>) {
+        let key = self.digester.digest(token);
+        let verdict = match self.inner.cache.lookup(&key, now) {
+            Lookup::Active(grant, _) => Verdict::Active(grant),
+            Lookup::Inactive => Verdict::Inactive,
+            Lookup::Expired | Lookup::Miss => return (key, None),
+        };
+        let from = From::Hit;
+        (key, Some(Verified { verdict, from }))
+    }
+
+    /// Asks the key manager about a token that the cache does not have; requests with the same
+    /// token share one call.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is no proper answer, for everybody who waited and for nobody
+    /// after them.
+    pub async fn fetch(
+        &self,
+        key: TokenKey,
+        token: AccessToken<'_>,
+    ) -> Result<Verified, Unavailable> {
+        let started = Instant::now();
+        let call = || {
+            let (inner, token) = (Arc::clone(&self.inner), Secret::new(token.expose()));
+            async move { inner.ask(key, &token).await }
+        };
+        let landed = self
+            .inner
+            .flights
+            .join(key, self.inner.patience, call)
+            .await;
+        let metrics = &self.inner.metrics.introspection;
+        metrics.wait.observe(started.elapsed().as_secs_f64());
+        if landed.joined {
+            metrics.coalesced.inc();
+        }
+        let from = match landed.joined {
+            true => From::Joined,
+            false => From::Fetched,
+        };
+        landed.result.map(|verdict| Verified { verdict, from })
+    }
+
+    /// Answers that are kept: active, inactive.
+    pub fn cached(&self) -> (usize, usize) {
+        self.inner.cache.len()
+    }
+}
+
+impl Inner {
+    async fn ask(&self, key: TokenKey, token: &Secret) -> Result<Verdict, Unavailable> {
+        // Another call may have landed between the look into the cache and the start of this one.
+        if let Some(grant) = self.cache.peek(&key, Instant::now()) {
+            return Ok(Verdict::Active(grant));
+        }
+        let verdict = self.key_manager.introspect(token).await?;
+        self.keep(key, &verdict, Moment::now());
+        Ok(verdict)
+    }
+
+    fn keep(&self, key: TokenKey, verdict: &Verdict, now: Moment) {
+        match verdict {
+            Verdict::Active(grant) => {
+                let life = life(grant, self.lives.max_ttl, now.unix);
+                match life.is_zero() {
+                    true => self.cache.remove(&key),
+                    false => self.cache.insert_active(
+                        key,
+                        Arc::clone(grant),
+                        now.instant + life,
+                        now.instant,
+                    ),
+                }
+            }
+            Verdict::Inactive if self.lives.inactive_ttl.is_zero() => self.cache.remove(&key),
+            Verdict::Inactive => {
+                let until = now.instant + self.lives.inactive_ttl;
+                self.cache.insert_inactive(key, until, now.instant);
+            }
+        }
+    }
+}
+
+/// How long an active answer may be kept: `max_ttl`, and never past `exp` (RFC 7662 §4).
+pub fn life(grant: &Grant, max_ttl: Duration, now: UnixSeconds) -> Duration {
+    match grant.expires_at {
+        None => max_ttl,
+        Some(exp) => {
+            let left = u64::try_from(exp.saturating_sub(now)).unwrap_or(0);
+            max_ttl.min(Duration::from_secs(left))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::config::{Environment, Source, load_source};
+
+    type Answers = Box<dyn Fn(usize) -> Result<&'static str, Unavailable> + Send + Sync>;
+
+    /// Answers by a script and counts; yields once, so that others can join.
+    struct Fake {
+        calls: Arc<AtomicUsize>,
+        answers: Answers,
+    }
+
+    #[async_trait]
+    impl Introspect for Fake {
+        async fn introspect(&self, _: &Secret) -> Result<Verdict, Unavailable> {
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            (self.answers)(call).map(|json| Verdict::parse(json.as_bytes()).unwrap())
+        }
+    }
+
+    fn verifier(
+        max_ttl: &str,
+        answers: impl Fn(usize) -> Result<&'static str, Unavailable> + Send + Sync + 'static,
+    ) -> (Verifier, Arc<AtomicUsize>) {
+        let text = format!(
+            "[keyManager]\nintrospectUrl = \"http://127.0.0.1:1/i\"\n\
+             [token_cache]\nmax_ttl = \"{max_ttl}\""
+        );
+        let settings = load_source(Source::memory(text), &Environment::default())
+            .unwrap_or_else(|problems| panic!("{problems}"))
+            .settings;
+        let metrics = Arc::new(Metrics::new(&settings).unwrap());
+        let calls = Arc::new(AtomicUsize::new(0));
+        let fake = Fake {
+            calls: Arc::clone(&calls),
+            answers: Box::new(answers),
+        };
+        let verifier = Verifier::new(
+            settings.key_manager.as_ref().unwrap(),
+            &settings.token_cache,
+            &[0; 32],
+            Box::new(fake),
+            metrics,
+        );
+        (verifier, calls)
+    }
+
+    async fn verify(verifier: &Verifier, token: &str) -> Result<Verified, Unavailable> {
+        let token = AccessToken::parse(token.as_bytes()).unwrap();
+        match verifier.recall(token, Instant::now()) {
+            (_, Some(verified)) => Ok(verified),
+            (key, None) => verifier.fetch(key, token).await,
+        }
+    }
+
+    #[tokio::test]
+    async fn asks_once_and_then_remembers() {
+        let (verifier, calls) = verifier("60s", |_| Ok(r#"{"active":true}"#));
+        assert_eq!(verify(&verifier, "a").await.unwrap().from, From::Fetched);
+        assert_eq!(verify(&verifier, "a").await.unwrap().from, From::Hit);
+        assert_eq!(verify(&verifier, "b").await.unwrap().from, From::Fetched);
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn concurrent_requests_make_one_call() {
+        let (verifier, calls) = verifier("60s", |_| Ok(r#"{"active":true}"#));
+        let verifier = Arc::new(verifier);
+        let requests: Vec<_> = (0..50)
+            .map(|_| {
+                let verifier = Arc::clone(&verifier);
+                tokio::spawn(async move { verify(&verifier, "a").await.unwrap().from })
+            })
+            .collect();
+        for request in requests {
+            request.await.unwrap();
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn failures_are_not_remembered() {
+        let (verifier, calls) = verifier("60s", |call| match call {
+            0 => Err(Unavailable::ServerError),
+            _ => Ok(r#"{"active":true}"#),
+        });
+        assert_eq!(
+            verify(&verifier, "a").await.unwrap_err(),
+            Unavailable::ServerError
+        );
+        assert_eq!(verify(&verifier, "a").await.unwrap().from, From::Fetched);
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn inactive_is_remembered_apart() {
+        let (verifier, calls) = verifier("60s", |_| Ok(r#"{"active":false}"#));
+        for _ in 0..3 {
+            assert!(matches!(
+                verify(&verifier, "a").await.unwrap().verdict,
+                Verdict::Inactive
+            ));
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert_eq!(verifier.cached(), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_over_already_is_not_kept() {
+        let (verifier, calls) = verifier("60s", |_| Ok(r#"{"active":true,"exp":1}"#));
+        verify(&verifier, "a").await.unwrap();
+        verify(&verifier, "a").await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        assert_eq!(verifier.cached(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_life_of_zero_keeps_nothing() {
+        let (verifier, calls) = verifier("0s", |_| Ok(r#"{"active":true}"#));
+        verify(&verifier, "a").await.unwrap();
+        verify(&verifier, "a").await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn lives_end_at_exp_or_at_max_ttl() {
+        let grant = |json: &str| match Verdict::parse(json.as_bytes()) {
+            Ok(Verdict::Active(grant)) => grant,
+            other => panic!("{other:?}"),
+        };
+        let max = Duration::from_secs(60);
+        for (json, expected) in [
+            (r#"{"active":true}"#, 60),
+            (r#"{"active":true,"exp":1010}"#, 10),
+            (r#"{"active":true,"exp":1000}"#, 0),
+            (r#"{"active":true,"exp":-5}"#, 0),
+            (r#"{"active":true,"exp":9223372036854775807}"#, 60),
+        ] {
+            assert_eq!(life(&grant(json), max, 1_000).as_secs(), expected, "{json}");
+        }
+    }
+}
