@@ -9,7 +9,12 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::too_many_lines, clippy::cast_possible_truncation)]
 
+pub mod admin;
 pub mod auth;
 pub mod config;
+pub mod demo;
 pub mod domain;
+pub mod gateway;
+pub mod lifecycle;
 pub mod metrics;
+pub mod server;

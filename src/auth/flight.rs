@@ -49,7 +49,8 @@ impl Flights {
     }
 
     /// Calls under way.
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.0.lock().len()
     }
 

@@ -252,6 +252,11 @@ impl Metrics {
         &self.route(route).in_flight
     }
 
+    /// Requests that are being served, on all routes.
+    pub fn all_in_flight(&self) -> i64 {
+        self.routes.iter().map(|route| route.in_flight.get()).sum()
+    }
+
     /// The text format of Prometheus, version 0.0.4.
     ///
     /// # Errors

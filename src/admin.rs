@@ -1,0 +1,184 @@
+//! The admin listener: metrics and health, on an address of its own. Read-only.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
+use ring::{digest, hmac};
+
+use crate::{domain::Secret, lifecycle::Lifecycle, metrics::Metrics};
+
+const INDEX: &str = "portcullis admin\n\n\
+    /metrics  Prometheus text format\n\
+    /healthz  the process is alive\n\
+    /readyz   it takes requests\n";
+
+/// Answers on the admin listener.
+pub struct Admin {
+    metrics: Arc<Metrics>,
+    lifecycle: Arc<Lifecycle>,
+    /// Digest of the token that `/metrics` asks for.
+    token: Option<digest::Digest>,
+}
+
+impl Admin {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        lifecycle: Arc<Lifecycle>,
+        token: Option<&Secret>,
+    ) -> Self {
+        let token =
+            token.map(|token| digest::digest(&digest::SHA256, token.expose().as_bytes()));
+        Self {
+            metrics,
+            lifecycle,
+            token,
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Vec<u8>> {
+        if method != Method::GET && method != Method::HEAD {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let allow = HeaderValue::from_static("GET, HEAD");
+            answer.headers_mut().insert(header::ALLOW, allow);
+            return answer;
+        }
+        match path {
+            "/healthz" | "/livez" => plain(StatusCode::OK, "ok\n"),
+            "/readyz" if self.lifecycle.is_ready() => plain(StatusCode::OK, "ready\n"),
+            "/readyz" if self.lifecycle.is_draining() => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+            "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+            _ if !self.may_see(headers) => unauthorized(),
+            "/" => plain(StatusCode::OK, INDEX),
+            "/metrics" => self.metrics(),
+            _ => plain(StatusCode::NOT_FOUND, "there is nothing here: see /\n"),
+        }
+    }
+
+    /// Probes carry no token and tell nothing; everything else may name upstreams.
+    fn may_see(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else {
+            return true;
+        };
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        given.is_some_and(|given| is_same(&digest::digest(&digest::SHA256, given), token))
+    }
+
+    fn metrics(&self) -> Response<Vec<u8>> {
+        match self.metrics.encode() {
+            Ok(text) => answer(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                text,
+            ),
+            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "metrics failed\n"),
+        }
+    }
+}
+
+/// Compares in a time that does not depend on where two digests differ.
+fn is_same(one: &digest::Digest, other: &digest::Digest) -> bool {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, one.as_ref());
+    let tag = hmac::sign(&key, one.as_ref());
+    hmac::verify(&key, other.as_ref(), tag.as_ref()).is_ok()
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        let mut answer = self.answer(&request.method, request.uri.path(), &request.headers);
+        if request.method == Method::HEAD {
+            answer.body_mut().clear();
+        }
+        answer
+    }
+}
+
+fn unauthorized() -> Response<Vec<u8>> {
+    let mut answer = plain(StatusCode::UNAUTHORIZED, "this needs the admin token\n");
+    let challenge = HeaderValue::from_static("Bearer");
+    answer
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, challenge);
+    answer
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Vec<u8>> {
+    answer(status, "text/plain; charset=utf-8", text.into())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let length = HeaderValue::from(body.len());
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Source, load_source};
+
+    fn admin(token: Option<&str>) -> Admin {
+        let loaded = load_source(Source::memory(""), &Environment::default())
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let metrics = Arc::new(Metrics::new(&loaded.settings).unwrap());
+        let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
+        Admin::new(metrics, lifecycle, token.map(Secret::new).as_ref())
+    }
+
+    fn get(admin: &Admin, path: &str, authorization: Option<&str>) -> u16 {
+        let mut headers = HeaderMap::new();
+        if let Some(authorization) = authorization {
+            headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
+        }
+        admin.answer(&Method::GET, path, &headers).status().as_u16()
+    }
+
+    #[test]
+    fn readiness_follows_the_life_of_the_process() {
+        let admin = admin(None);
+        assert_eq!(get(&admin, "/readyz", None), 503);
+        admin.lifecycle.set_ready();
+        assert_eq!(get(&admin, "/readyz", None), 200);
+        admin.lifecycle.set_draining();
+        assert_eq!(get(&admin, "/readyz", None), 503);
+        assert_eq!(get(&admin, "/healthz", None), 200);
+    }
+
+    #[test]
+    fn a_token_guards_all_but_the_probes() {
+        let admin = admin(Some("s3cret"));
+        for (path, authorization, status) in [
+            ("/metrics", None, 401),
+            ("/metrics", Some("Bearer s3cre"), 401),
+            ("/metrics", Some("Bearer s3cret2"), 401),
+            ("/metrics", Some("Bearer s3cret"), 200),
+            ("/nothing", None, 401),
+            ("/healthz", None, 200),
+        ] {
+            assert_eq!(get(&admin, path, authorization), status, "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_reading() {
+        let answer = admin(None).answer(&Method::POST, "/metrics", &HeaderMap::new());
+        assert_eq!(answer.status(), 405);
+        assert_eq!(answer.headers()[header::ALLOW], "GET, HEAD");
+    }
+}

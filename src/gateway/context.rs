@@ -1,0 +1,108 @@
+//! What one request knows about itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use prometheus::IntGauge;
+
+use super::{respond::Refusal, trace::TraceContext};
+use crate::{
+    auth::{From, Moment},
+    domain::{Grant, MethodSet, Permit, Reason, TokenKey},
+};
+
+/// Lives from the request's header to its line in the access log.
+pub struct Context {
+    pub started: Moment,
+    pub method: MethodSet,
+    /// Position in the routing table.
+    pub route: Option<usize>,
+    pub trace: TraceContext,
+    /// Without it, no upstream.
+    pub permit: Option<Permit>,
+    /// How the verdict was come by.
+    pub from: Option<From>,
+    pub token: Option<TokenKey>,
+    /// The path in its normal form, where that is not how it came.
+    pub normal_path: Option<String>,
+    /// Time that was spent waiting for the key manager.
+    pub wait: Duration,
+    /// What the gateway answered itself.
+    pub refused: Option<(StatusCode, Reason)>,
+    pub upstream: UpstreamTimes,
+    in_flight: Option<InFlight>,
+}
+
+/// Times of the upstream's part.
+#[derive(Default)]
+pub struct UpstreamTimes {
+    /// When it was chosen, last.
+    pub started: Option<Instant>,
+    /// When the connection was there.
+    pub connected: Option<Instant>,
+    /// Whether the connection was an old one.
+    pub reused: bool,
+    /// When its answer began.
+    pub answered: Option<Instant>,
+    pub status: Option<StatusCode>,
+}
+
+impl Context {
+    pub fn new() -> Self {
+        Self {
+            started: Moment::now(),
+            method: MethodSet::Other,
+            route: None,
+            trace: TraceContext::NONE,
+            permit: None,
+            from: None,
+            token: None,
+            normal_path: None,
+            wait: Duration::ZERO,
+            refused: None,
+            upstream: UpstreamTimes::default(),
+            in_flight: None,
+        }
+    }
+
+    /// Counts the request among those in flight until the context goes, however it goes.
+    pub fn fly(&mut self, gauge: &IntGauge) {
+        self.in_flight = Some(InFlight::new(gauge));
+    }
+
+    pub fn refuse(&mut self, refusal: &Refusal) {
+        self.refused = Some((refusal.status, refusal.reason));
+    }
+
+    pub fn grant(&self) -> Option<&Arc<Grant>> {
+        self.permit.as_ref()?.grant()
+    }
+
+    /// The one reason of this request.
+    pub fn reason(&self) -> Reason {
+        match (&self.refused, &self.permit) {
+            (Some((_, reason)), _) => *reason,
+            (None, Some(permit)) if permit.grant().is_some() => Reason::Active,
+            (None, Some(_)) => Reason::Public,
+            (None, None) => Reason::Internal,
+        }
+    }
+}
+
+struct InFlight(IntGauge);
+
+impl InFlight {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

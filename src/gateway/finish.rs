@@ -1,0 +1,102 @@
+//! The end of a request: one line, one count, its times.
+
+use std::time::{Duration, Instant};
+
+use http::{Version, header};
+use pingora::proxy::Session;
+
+use super::{Gateway, access_log::Entry, client_closed, context::Context};
+use crate::domain::Reason;
+
+impl Gateway {
+    /// Counts and logs a finished request, exactly once.
+    pub fn finish(&self, session: &mut Session, context: &mut Context) {
+        let now = Instant::now();
+        let reason = context.reason();
+        let status = session
+            .response_written()
+            .map(|answer| answer.status)
+            .or(context.refused.map(|(status, _)| status))
+            .unwrap_or_else(client_closed);
+        let total = now - context.started.instant;
+        let upstream_time = context.upstream.started.map(|started| now - started);
+        let overhead = total
+            .saturating_sub(upstream_time.unwrap_or_default())
+            .saturating_sub(context.wait);
+        self.metrics.count(context.route, context.method, status, reason);
+        self.metrics.observe(context.route, status, total, overhead);
+        self.count_upstream(context, reason, upstream_time);
+        let Some(log) = &self.access_log else { return };
+        let upstream = context.upstream.started.and(self.upstream_of(context));
+        let bytes_in = session.body_bytes_read();
+        let bytes_out = session.body_bytes_sent();
+        let client = session.client_addr();
+        let request = session.req_header();
+        log.write(&Entry {
+            method: request.method.as_str(),
+            path: request.uri.path(),
+            version: version(request.version),
+            route: context.route.map(|route| &*self.routes.route(route).name),
+            status,
+            client: client.and_then(|address| Some(address.as_inet()?.ip())),
+            user_agent: request
+                .headers
+                .get(header::USER_AGENT)
+                .map_or(&[], |agent| agent.as_bytes()),
+            decision: reason.decision(),
+            reason: reason.word(),
+            cache: context.from.map(crate::auth::From::word),
+            token: context.token.map(|token| token.fingerprint()),
+            client_id: context
+                .grant()
+                .and_then(|grant| grant.claims().text("client_id")),
+            total,
+            auth_wait: context.wait,
+            upstream_time,
+            upstream: upstream.map(|position| self.upstream_names[position].as_str()),
+            upstream_reused: context.upstream.reused,
+            bytes_in,
+            bytes_out,
+            trace_id: context.trace.trace_id(),
+        });
+    }
+
+    fn count_upstream(
+        &self,
+        context: &Context,
+        reason: Reason,
+        upstream_time: Option<Duration>,
+    ) {
+        let (Some(position), Some(time)) = (self.upstream_of(context), upstream_time) else {
+            return;
+        };
+        let metrics = &self.metrics.upstreams[position];
+        metrics.duration.observe(time.as_secs_f64());
+        if context.upstream.reused {
+            metrics.connections_reused.inc();
+        } else if let (Some(started), Some(connected)) =
+            (context.upstream.started, context.upstream.connected)
+        {
+            metrics.connections_new.inc();
+            let time = connected.saturating_duration_since(started);
+            metrics.connect_duration.observe(time.as_secs_f64());
+        }
+        if let Some(status) = context.upstream.status {
+            metrics.count(status);
+        }
+        match reason {
+            Reason::UpstreamConnect => metrics.errors_connect.inc(),
+            Reason::UpstreamTimeout => metrics.errors_timeout.inc(),
+            Reason::UpstreamReset => metrics.errors_reset.inc(),
+            _ => {}
+        }
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}

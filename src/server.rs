@@ -1,0 +1,361 @@
+//! The only place where things are put together: settings → parts → Pingora's server, and its end.
+
+use std::{
+    io::{IsTerminal, Write},
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use pingora::{
+    apps::HttpServerOptions,
+    proxy::http_proxy_service_with_name,
+    server::{
+        RunArgs, Server as PingoraServer, ShutdownSignal, ShutdownSignalWatch,
+        configuration::ServerConf,
+    },
+    services::{Service as _, listening::Service},
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    admin::Admin,
+    auth::{KeyManager, Verifier},
+    config::{KeyManagerSettings, LogFormat, Settings},
+    gateway::{AccessLog, Format, Gateway, Parts, Upstream},
+    lifecycle::Lifecycle,
+    metrics::Metrics,
+};
+
+/// Longest time that requests under way are waited for at the end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// Connections to upstreams that may wait for the next request, for each worker thread.
+const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
+/// Requests for one connection of a client, after which it is closed: memory that it gathered goes.
+const REQUESTS_PER_CONNECTION: u32 = 10_000;
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub enum StartFailure {
+    /// The key manager's name has no address.
+    KeyManagerUnknown(String),
+    /// Anything else: a port that is taken, an upstream without address, no certificates.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for StartFailure {
+    fn from(fault: anyhow::Error) -> Self {
+        Self::Other(fault)
+    }
+}
+
+/// What ends the server.
+pub enum Until {
+    /// SIGTERM, SIGINT or SIGQUIT; a second one ends it at once.
+    Signals,
+    /// As [`Until::Signals`], without waiting for what is under way.
+    SignalsAtOnce,
+    /// Somebody in this process.
+    Notified(Arc<Notify>),
+}
+
+/// A server that is put together and has not started.
+pub struct Server {
+    pingora: PingoraServer,
+    threads: usize,
+    lifecycle: Arc<Lifecycle>,
+    metrics: Arc<Metrics>,
+    verifier: Option<Arc<Verifier>>,
+    listen: SocketAddr,
+}
+
+impl Server {
+    /// Builds everything that `settings` ask for. Nothing listens yet; access-log lines go to
+    /// `log_sink`.
+    ///
+    /// # Errors
+    /// [`StartFailure`]: a name without address, a port that is taken.
+    pub fn build(
+        settings: Settings,
+        log_sink: Box<dyn Write + Send>,
+    ) -> Result<Self, StartFailure> {
+        for address in [settings.listen.http, settings.admin.listen] {
+            check_port(address)?;
+        }
+        let metrics = Arc::new(Metrics::new(&settings).context("metrics")?);
+        let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
+        let verifier = build_verifier(&settings, &metrics)?;
+        let upstreams = build_upstreams(&settings)?;
+        let access_log = build_access_log(settings.log.access, log_sink, &metrics)?;
+        let gateway = Gateway::new(Parts {
+            routes: settings.routes,
+            upstreams,
+            verifier: verifier.clone(),
+            metrics: Arc::clone(&metrics),
+            access_log,
+            lifecycle: Arc::clone(&lifecycle),
+        });
+        let admin = Admin::new(
+            Arc::clone(&metrics),
+            Arc::clone(&lifecycle),
+            settings.admin.token.as_ref(),
+        );
+        let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());
+        let conf = Arc::clone(&pingora.configuration);
+        pingora.bootstrap();
+        let mut proxy = http_proxy_service_with_name(&conf, gateway, "gateway");
+        if let Some(logic) = proxy.app_logic_mut() {
+            let mut options = HttpServerOptions::default();
+            options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+            logic.server_options = Some(options);
+        }
+        proxy.add_tcp(&settings.listen.http.to_string());
+        pingora.add_service(proxy);
+        let mut server = Self {
+            pingora,
+            threads: conf.threads,
+            lifecycle,
+            metrics,
+            verifier,
+            listen: settings.listen.http,
+        };
+        server.add_http("admin", admin, settings.admin.listen);
+        Ok(server)
+    }
+
+    /// Adds a small HTTP service with a thread of its own.
+    pub fn add_http<A>(&mut self, name: &str, app: A, address: SocketAddr)
+    where
+        A: pingora::apps::http_app::ServeHttp + Send + Sync + 'static,
+    {
+        let mut service = Service::new(name.to_owned(), app);
+        service.threads = Some(1);
+        debug_assert_eq!(service.name(), name);
+        service.add_tcp(&address.to_string());
+        self.pingora.add_service(service);
+    }
+
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    pub fn verifier(&self) -> Option<Arc<Verifier>> {
+        self.verifier.clone()
+    }
+
+    /// Runs until the end; `ready` is called once the gateway answers.
+    pub fn run(self, until: Until, ready: impl FnOnce() + Send + Sync + 'static) {
+        let watch = Watch {
+            until,
+            lifecycle: self.lifecycle,
+            metrics: self.metrics,
+            listen: self.listen,
+            ready: parking_lot::Mutex::new(Some(Box::new(ready))),
+        };
+        tracing::info!(listen = %self.listen, threads = self.threads, "starting");
+        self.pingora.run(RunArgs {
+            shutdown_signal: Box::new(watch),
+        });
+        tracing::info!("stopped");
+    }
+}
+
+/// Pingora's own loader is not used: it ignores unknown keys, and its defaults put the upgrade
+/// socket where everybody can wait for it.
+fn server_conf() -> ServerConf {
+    ServerConf {
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        upgrade_sock: "/run/portcullis/upgrade.sock".to_owned(),
+        pid_file: "/run/portcullis/portcullis.pid".to_owned(),
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
+        ..ServerConf::default()
+    }
+}
+
+/// Pingora binds late, in a task, where a port that is taken ends in a panic; so it is tried first.
+fn check_port(address: SocketAddr) -> anyhow::Result<()> {
+    TcpListener::bind(address)
+        .map(drop)
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+fn build_verifier(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Verifier>>, StartFailure> {
+    let Some(key_manager) = &settings.key_manager else {
+        return Ok(None);
+    };
+    check_name(key_manager)?;
+    let mut seed = [0; 32];
+    SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| anyhow::anyhow!("this system gives no random numbers"))?;
+    let client = KeyManager::new(key_manager, Arc::clone(metrics))?;
+    Ok(Some(Arc::new(Verifier::new(
+        key_manager,
+        &settings.token_cache,
+        &seed,
+        Box::new(client),
+        Arc::clone(metrics),
+    ))))
+}
+
+/// A key manager whose name nobody knows is a typo more often than an outage.
+fn check_name(key_manager: &KeyManagerSettings) -> Result<(), StartFailure> {
+    let url = &key_manager.introspect_url;
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let address = (host, 0)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next());
+    match address {
+        Some(_) => Ok(()),
+        None => Err(StartFailure::KeyManagerUnknown(host.to_owned())),
+    }
+}
+
+fn build_upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)>> {
+    settings
+        .upstreams
+        .iter()
+        .map(|upstream| Ok((upstream.name(), Upstream::resolve(upstream)?)))
+        .collect()
+}
+
+fn build_access_log(
+    format: LogFormat,
+    sink: Box<dyn Write + Send>,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<AccessLog>> {
+    let format = match format {
+        LogFormat::Off => return Ok(None),
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+        LogFormat::Auto if std::io::stdout().is_terminal() => Format::Text,
+        LogFormat::Auto => Format::Json,
+    };
+    let log = AccessLog::new(format, sink, metrics.access_log_dropped.clone())
+        .context("the access log needs a thread")?;
+    Ok(Some(log))
+}
+
+/// Says when the server is ready, and when it has to go.
+struct Watch {
+    until: Until,
+    lifecycle: Arc<Lifecycle>,
+    metrics: Arc<Metrics>,
+    listen: SocketAddr,
+    ready: parking_lot::Mutex<Option<Box<dyn FnOnce() + Send + Sync>>>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Watch {
+    async fn recv(&self) -> ShutdownSignal {
+        let until_asked = async {
+            self.wait_until_listening().await;
+            self.lifecycle.set_ready();
+            if let Some(ready) = self.ready.lock().take() {
+                ready();
+            }
+            std::future::pending::<()>().await;
+        };
+        match &self.until {
+            Until::Notified(notify) => {
+                tokio::select! {
+                    () = notify.notified() => {}
+                    () = until_asked => {}
+                }
+                self.lifecycle.set_draining();
+                ShutdownSignal::FastShutdown
+            }
+            Until::Signals | Until::SignalsAtOnce => {
+                let Ok(mut signals) = Signals::new() else {
+                    tracing::error!("cannot watch for signals");
+                    return ShutdownSignal::FastShutdown;
+                };
+                tokio::select! {
+                    () = signals.recv() => {}
+                    () = until_asked => {}
+                }
+                self.lifecycle.set_draining();
+                if matches!(self.until, Until::SignalsAtOnce) {
+                    return ShutdownSignal::FastShutdown;
+                }
+                tokio::select! {
+                    () = signals.recv() => ShutdownSignal::FastShutdown,
+                    () = self.drain() => ShutdownSignal::GracefulTerminate,
+                }
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// The listener is opened by a task of Pingora's, which tells nobody.
+    async fn wait_until_listening(&self) {
+        const PAUSE: Duration = Duration::from_millis(1);
+        let mut address = self.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until no request is under way, within a limit.
+    async fn drain(&self) {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        tracing::info!(in_flight = self.metrics.all_in_flight(), "draining");
+        while self.metrics.all_in_flight() > 0 && Instant::now() < deadline {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The signals that end the gateway; SIGHUP, which would kill the process, is taken and told of.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal to go.
+    async fn recv(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.quit.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP: reloading is not supported yet; restart to take up changes");
+                }
+            }
+        }
+    }
+}
