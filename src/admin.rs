@@ -23,13 +23,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub fn new(
-        metrics: Arc<Metrics>,
-        lifecycle: Arc<Lifecycle>,
-        token: Option<&Secret>,
-    ) -> Self {
-        let token =
-            token.map(|token| digest::digest(&digest::SHA256, token.expose().as_bytes()));
+    pub fn new(metrics: Arc<Metrics>, lifecycle: Arc<Lifecycle>, token: Option<&Secret>) -> Self {
+        let token = token.map(|token| digest::digest(&digest::SHA256, token.expose().as_bytes()));
         Self {
             metrics,
             lifecycle,

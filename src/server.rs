@@ -73,6 +73,7 @@ pub struct Server {
     lifecycle: Arc<Lifecycle>,
     metrics: Arc<Metrics>,
     verifier: Option<Arc<Verifier>>,
+    access_log: Option<Arc<AccessLog>>,
     listen: SocketAddr,
 }
 
@@ -93,13 +94,13 @@ impl Server {
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
         let verifier = build_verifier(&settings, &metrics)?;
         let upstreams = build_upstreams(&settings)?;
-        let access_log = build_access_log(settings.log.access, log_sink, &metrics)?;
+        let access_log = build_access_log(settings.log.access, log_sink, &metrics)?.map(Arc::new);
         let gateway = Gateway::new(Parts {
             routes: settings.routes,
             upstreams,
             verifier: verifier.clone(),
             metrics: Arc::clone(&metrics),
-            access_log,
+            access_log: access_log.clone(),
             lifecycle: Arc::clone(&lifecycle),
         });
         let admin = Admin::new(
@@ -124,6 +125,7 @@ impl Server {
             lifecycle,
             metrics,
             verifier,
+            access_log,
             listen: settings.listen.http,
         };
         server.add_http("admin", admin, settings.admin.listen);
@@ -163,6 +165,10 @@ impl Server {
         self.pingora.run(RunArgs {
             shutdown_signal: Box::new(watch),
         });
+        // Tasks that were cut off may hold the gateway for ever, so its log is not left to them.
+        if let Some(log) = &self.access_log {
+            log.close();
+        }
         tracing::info!("stopped");
     }
 }

@@ -31,13 +31,10 @@ impl ServeHttp for Echo {
             length += chunk.len();
         }
         let request = session.req_header();
-        let headers: Vec<(&str, String)> = request
+        let headers: Vec<String> = request
             .headers
             .iter()
-            .map(|(name, value)| {
-                let value = String::from_utf8_lossy(value.as_bytes());
-                (name.as_str(), value.into_owned())
-            })
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         let body = serde_json::json!({
             "method": request.method.as_str(),

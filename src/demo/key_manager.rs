@@ -170,7 +170,11 @@ impl FakeKeyManager {
     fn mint(&self, seen: &Seen) -> Response<Vec<u8>> {
         let form = form(&seen.body);
         if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
-            return reply(400, "application/json", r#"{"error":"unsupported_grant_type"}"#);
+            return reply(
+                400,
+                "application/json",
+                r#"{"error":"unsupported_grant_type"}"#,
+            );
         }
         let number = self.0.minted.fetch_add(1, Ordering::SeqCst);
         let token = format!("minted-{number}-{:016x}", fastrand::u64(..));

@@ -64,7 +64,11 @@ pub fn run(ports: Ports) -> Result<(), StartFailure> {
     let key_manager = FakeKeyManager::new(LATENCY);
     teach(&key_manager);
     let metrics = server.metrics();
-    server.add_http("fake key manager", key_manager.clone(), local(ports.key_manager));
+    server.add_http(
+        "fake key manager",
+        key_manager.clone(),
+        local(ports.key_manager),
+    );
     server.add_http("echo", Echo::default(), local(ports.upstream));
     server.run(Until::SignalsAtOnce, move || print(&banner(ports)));
     let passed = metrics.decided(Reason::Active);
@@ -145,14 +149,23 @@ fn teach(key_manager: &FakeKeyManager) {
     let slow = Reply::active("web-shop", "orders.read");
     for (token, reply) in [
         ("demo-read", Reply::active("web-shop", "orders.read")),
-        ("demo-write", Reply::active("back-office", "orders.read orders.write")),
+        (
+            "demo-write",
+            Reply::active("back-office", "orders.read orders.write"),
+        ),
         ("demo-revoked", Reply::inactive()),
         (
             "demo-expired",
             Reply::Json(r#"{"active":true,"scope":"orders.read","exp":1600000000}"#.to_owned()),
         ),
-        ("demo-down", Reply::status(503, "text/plain", "out of order")),
-        ("demo-slow", Reply::Slow(Duration::from_secs(4), Box::new(slow))),
+        (
+            "demo-down",
+            Reply::status(503, "text/plain", "out of order"),
+        ),
+        (
+            "demo-slow",
+            Reply::Slow(Duration::from_secs(4), Box::new(slow)),
+        ),
         ("demo-html", Reply::status(200, "text/html", html)),
     ] {
         key_manager.set(token, reply);
@@ -183,14 +196,23 @@ fn banner(ports: Ports) -> String {
             format!("curl -i http://127.0.0.1:{gateway}/public/hello"),
             "200: this route needs none",
         ),
-        (with("demo-read"), "200: after 120 ms; again: at once, from the cache"),
+        (
+            with("demo-read"),
+            "200: after 120 ms; again: at once, from the cache",
+        ),
         (
             format!("{} -X POST", with("demo-read")),
             "403: insufficient_scope",
         ),
         (with("demo-revoked"), "401: revoked at the key manager"),
-        (with("demo-expired"), "401: said to be active, but its time is over"),
-        (with("demo-down"), "503: the key manager is down; never a 401"),
+        (
+            with("demo-expired"),
+            "401: said to be active, but its time is over",
+        ),
+        (
+            with("demo-down"),
+            "503: the key manager is down; never a 401",
+        ),
         (with("demo-slow"), "503: it is too slow (2 s)"),
         (with("demo-html"), "502: it answers nonsense"),
         (

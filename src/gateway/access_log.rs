@@ -68,7 +68,7 @@ pub struct AccessLog {
     format: Format,
     shared: Arc<Shared>,
     dropped: IntCounter,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl AccessLog {
             format,
             shared,
             dropped,
-            writer: Some(writer),
+            writer: Mutex::new(Some(writer)),
         })
     }
 
@@ -124,6 +124,17 @@ impl AccessLog {
             line.push(b'\n');
             self.append(line);
         });
+    }
+
+    /// Writes out everything that was taken. Lines that come after this are lost: nothing is left
+    /// to write them.
+    pub fn close(&self) {
+        self.shared.backlog.lock().closed = true;
+        self.shared.wake.notify_one();
+        if let Some(writer) = self.writer.lock().take() {
+            // A writer that panicked has nothing more to say.
+            let _ = writer.join();
+        }
     }
 
     fn append(&self, line: &[u8]) {
@@ -142,14 +153,8 @@ impl AccessLog {
 }
 
 impl Drop for AccessLog {
-    /// Everything that was taken is written before the program ends.
     fn drop(&mut self) {
-        self.shared.backlog.lock().closed = true;
-        self.shared.wake.notify_one();
-        if let Some(writer) = self.writer.take() {
-            // A writer that panicked has nothing more to say.
-            let _ = writer.join();
-        }
+        self.close();
     }
 }
 
@@ -186,7 +191,11 @@ fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
     if let Some(route) = entry.route {
         field(out, "portcullis.route", route.as_bytes());
     }
-    number_field(out, "http.response.status_code", entry.status.as_u16().into());
+    number_field(
+        out,
+        "http.response.status_code",
+        entry.status.as_u16().into(),
+    );
     // A quote is open again after each field, and closed by the next.
     out.extend_from_slice(b",\"client.address\":\"");
     if let Some(client) = entry.client {
@@ -211,10 +220,7 @@ fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
     }
     field(out, "trace_id", entry.trace_id.as_bytes());
     out.push(b'"');
-    for (name, value) in [
-        ("bytes_in", entry.bytes_in),
-        ("bytes_out", entry.bytes_out),
-    ] {
+    for (name, value) in [("bytes_in", entry.bytes_in), ("bytes_out", entry.bytes_out)] {
         number_in_object(out, name, value as u128, false);
     }
     if entry.upstream.is_some() {
@@ -361,7 +367,9 @@ fn escape(value: &[u8], out: &mut Vec<u8>) {
 
 /// `2026-11-23T12:00:03.123Z`. The date is worked out once a second.
 fn timestamp(out: &mut Vec<u8>) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let (mut second, mut text) = CLOCK.get();
     if second != now.as_secs() {
         second = now.as_secs();

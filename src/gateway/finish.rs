@@ -23,7 +23,8 @@ impl Gateway {
         let overhead = total
             .saturating_sub(upstream_time.unwrap_or_default())
             .saturating_sub(context.wait);
-        self.metrics.count(context.route, context.method, status, reason);
+        self.metrics
+            .count(context.route, context.method, status, reason);
         self.metrics.observe(context.route, status, total, overhead);
         self.count_upstream(context, reason, upstream_time);
         let Some(log) = &self.access_log else { return };
@@ -61,12 +62,7 @@ impl Gateway {
         });
     }
 
-    fn count_upstream(
-        &self,
-        context: &Context,
-        reason: Reason,
-        upstream_time: Option<Duration>,
-    ) {
+    fn count_upstream(&self, context: &Context, reason: Reason, upstream_time: Option<Duration>) {
         let (Some(position), Some(time)) = (self.upstream_of(context), upstream_time) else {
             return;
         };

@@ -47,7 +47,7 @@ pub struct Gateway {
     /// `None` when no route asks for a token.
     verifier: Option<Arc<Verifier>>,
     metrics: Arc<Metrics>,
-    access_log: Option<AccessLog>,
+    access_log: Option<Arc<AccessLog>>,
     lifecycle: Arc<Lifecycle>,
 }
 
@@ -58,7 +58,7 @@ pub struct Parts {
     pub upstreams: Vec<(String, Upstream)>,
     pub verifier: Option<Arc<Verifier>>,
     pub metrics: Arc<Metrics>,
-    pub access_log: Option<AccessLog>,
+    pub access_log: Option<Arc<AccessLog>>,
     pub lifecycle: Arc<Lifecycle>,
 }
 
@@ -211,7 +211,9 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let upstream = self.upstream_of(context).filter(|_| context.permit.is_some());
+        let upstream = self
+            .upstream_of(context)
+            .filter(|_| context.permit.is_some());
         let Some(upstream) = upstream else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a permit");
         };

@@ -5,11 +5,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora::{
-    ErrorSource, ErrorType,
-    http::ResponseHeader,
-    proxy::Session,
-};
+use pingora::{ErrorSource, ErrorType, http::ResponseHeader, proxy::Session};
 
 use crate::{
     auth::Unavailable,
@@ -107,9 +103,11 @@ impl Refusal {
                 Reason::UpstreamTimeout,
                 SLOW_UPSTREAM,
             ),
-            (ErrorSource::Upstream, kind) if is_connect(kind) => {
-                Self::new(StatusCode::BAD_GATEWAY, Reason::UpstreamConnect, NO_UPSTREAM)
-            }
+            (ErrorSource::Upstream, kind) if is_connect(kind) => Self::new(
+                StatusCode::BAD_GATEWAY,
+                Reason::UpstreamConnect,
+                NO_UPSTREAM,
+            ),
             (ErrorSource::Upstream, _) => Self::new(
                 StatusCode::BAD_GATEWAY,
                 Reason::UpstreamReset,

@@ -28,7 +28,9 @@ impl TraceContext {
     /// A missing or malformed header begins a new trace (W3C Trace Context §3.2.2.3).
     pub fn continue_from(header: Option<&HeaderValue>) -> Self {
         let mut text = Self::NONE.text;
-        let caller = header.map(HeaderValue::as_bytes).filter(|text| is_valid(text));
+        let caller = header
+            .map(HeaderValue::as_bytes)
+            .filter(|text| is_valid(text));
         match caller {
             Some(caller) => {
                 text[TRACE_ID].copy_from_slice(&caller[TRACE_ID]);

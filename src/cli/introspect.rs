@@ -1,0 +1,239 @@
+//! `portcullis introspect`: what the key manager says of one token, and what that would mean.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+
+use super::{DEFAULT_CONFIG, Exit, refuse};
+use crate::{
+    auth::{Introspect, KeyManager, Moment, Unavailable, life},
+    config::{self, Environment, KeyManagerSettings, Settings},
+    domain::{Access, AccessToken, Grant, Secret, UnixSeconds, Verdict},
+    metrics::Metrics,
+};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// `-`: read the token from standard input
+    #[arg(value_parser = ["-"], required_unless_present = "token_file", conflicts_with = "token_file")]
+    stdin: Option<String>,
+    /// Read the token from a file
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The gateway's configuration
+    #[arg(long, default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Most that is read as a token, in bytes.
+const MAX_INPUT: u64 = 64 * 1024;
+
+pub fn run(arguments: &Arguments) -> Exit {
+    let loaded = match config::load(&arguments.config, &Environment::of_process()) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems),
+    };
+    match ask(arguments, &loaded.settings) {
+        Ok(exit) => exit,
+        Err(fault) => {
+            eprintln!("error: {fault:#}");
+            Exit::Failed
+        }
+    }
+}
+
+fn ask(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
+    let key_manager = settings
+        .key_manager
+        .as_ref()
+        .context("the configuration has no [keyManager] to ask")?;
+    let token = read_token(arguments.token_file.as_deref())?;
+    if let Err(denial) = AccessToken::parse(token.expose().as_bytes()) {
+        anyhow::bail!("this is no bearer token: {}", denial.detail());
+    }
+    let metrics = Arc::new(Metrics::new(settings)?);
+    let client = KeyManager::new(key_manager, metrics)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let started = Instant::now();
+    let result = runtime.block_on(client.introspect(&token));
+    let report = Report {
+        settings,
+        key_manager,
+        took: started.elapsed(),
+        now: Moment::now().unix,
+    };
+    Ok(match result {
+        Ok(Verdict::Active(grant)) => report.active(&grant, arguments.json),
+        Ok(Verdict::Inactive) => report.inactive(arguments.json),
+        Err(unavailable) => report.unavailable(unavailable),
+    })
+}
+
+/// Without the newline that `echo` and editors add.
+fn read_token(file: Option<&Path>) -> anyhow::Result<Secret> {
+    let mut text = zeroize::Zeroizing::new(String::new());
+    match file {
+        Some(path) => std::fs::File::open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?
+            .take(MAX_INPUT)
+            .read_to_string(&mut text),
+        None => std::io::stdin().take(MAX_INPUT).read_to_string(&mut text),
+    }
+    .context("cannot read the token")?;
+    Ok(Secret::new(text.trim()))
+}
+
+struct Report<'a> {
+    settings: &'a Settings,
+    key_manager: &'a KeyManagerSettings,
+    took: Duration,
+    now: UnixSeconds,
+}
+
+impl Report<'_> {
+    fn active(&self, grant: &Arc<Grant>, json: bool) -> Exit {
+        let life = life(grant, self.settings.token_cache.max_ttl, self.now);
+        let routes = self.routes(grant);
+        if json {
+            let claims: serde_json::Map<String, serde_json::Value> = grant
+                .claims()
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect();
+            let routes: serde_json::Map<String, serde_json::Value> = routes
+                .iter()
+                .map(|(name, outcome)| (name.clone(), (*outcome).into()))
+                .collect();
+            let report = serde_json::json!({
+                "active": true,
+                "claims": claims,
+                "cached_for_seconds": life.as_secs(),
+                "routes": routes,
+            });
+            println!("{report:#}");
+            return Exit::Done;
+        }
+        println!("active      yes, {}", self.until(grant));
+        self.print_answer();
+        for (name, value) in grant.claims().iter().filter(|(name, _)| *name != "active") {
+            println!("claim       {name} = {value}");
+        }
+        println!(
+            "cached for  {} (token_cache.max_ttl is {})",
+            humantime::format_duration(life),
+            humantime::format_duration(self.settings.token_cache.max_ttl)
+        );
+        for (name, outcome) in routes {
+            println!("route       {name}: {outcome}");
+        }
+        Exit::Done
+    }
+
+    fn inactive(&self, json: bool) -> Exit {
+        if json {
+            println!("{:#}", serde_json::json!({ "active": false }));
+            return Exit::Failed;
+        }
+        println!("active      no: unknown, expired or revoked");
+        self.print_answer();
+        println!(
+            "hint        some servers also say so when the gateway's client is not in the token's \
+             audience, or when the token was issued under another host name"
+        );
+        Exit::Failed
+    }
+
+    fn unavailable(&self, unavailable: Unavailable) -> Exit {
+        eprintln!(
+            "error: {} gave no verdict: {}",
+            self.key_manager.introspect_url,
+            unavailable.cause()
+        );
+        let (hint, exit) = match unavailable {
+            Unavailable::ClientRefused => (
+                "check name and password; if they are right, try credentialEncoding = \"raw\", and \
+                 look whether this client may introspect",
+                Exit::CredentialsRefused,
+            ),
+            Unavailable::UnexpectedStatus(400) => (
+                "it answered 400; some servers do so for a name or password in an encoding that \
+                 they do not expect: try the other credentialEncoding",
+                Exit::Failed,
+            ),
+            Unavailable::UnexpectedStatus(_) => (
+                "check the path of the address: tokenContext, or introspectUrl",
+                Exit::Failed,
+            ),
+            Unavailable::BadAnswer | Unavailable::TooLarge => (
+                "is that the address of an introspection endpoint, or of a login page?",
+                Exit::Failed,
+            ),
+            Unavailable::Timeout => (
+                "keyManager.timeout says how long the gateway waits",
+                Exit::KeyManagerUnavailable,
+            ),
+            _ => (
+                "check that it runs and can be reached from here",
+                Exit::KeyManagerUnavailable,
+            ),
+        };
+        eprintln!("hint: {hint}");
+        exit
+    }
+
+    fn print_answer(&self) {
+        println!(
+            "answered    by {} in {} ms",
+            self.key_manager.name,
+            self.took.as_millis()
+        );
+    }
+
+    fn until(&self, grant: &Grant) -> String {
+        let Some(exp) = grant.expires_at else {
+            return "without an end".to_owned();
+        };
+        let left = u64::try_from(exp.saturating_sub(self.now)).unwrap_or(0);
+        let date = u64::try_from(exp)
+            .ok()
+            .and_then(|exp| UNIX_EPOCH.checked_add(Duration::from_secs(exp)))
+            .filter(|_| exp < 253_402_300_800)
+            .map(|date| humantime::format_rfc3339_seconds(date).to_string());
+        match (left, date) {
+            (0, _) => "but its exp has passed".to_owned(),
+            (left, Some(date)) => format!(
+                "until {date} (in {})",
+                humantime::format_duration(Duration::from_secs(left))
+            ),
+            (_, None) => "until further notice".to_owned(),
+        }
+    }
+
+    /// What each route would say, in the order of the file.
+    fn routes(&self, grant: &Arc<Grant>) -> Vec<(String, &'static str)> {
+        let verdict = Verdict::Active(Arc::clone(grant));
+        let outcome = |access: &Access| match access {
+            Access::Public => "public",
+            Access::Token(policy) => match policy.check(&verdict, self.now, false) {
+                Ok(_) => "passes",
+                Err(denial) => denial.reason().word(),
+            },
+        };
+        self.settings
+            .routes
+            .routes()
+            .iter()
+            .map(|route| (route.name.to_string(), outcome(&route.access)))
+            .collect()
+    }
+}

@@ -1,0 +1,186 @@
+//! The command line: what was asked for, done, and told by an exit code.
+
+mod check;
+mod introspect;
+mod logging;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{self, Environment, Loaded, Problems},
+    demo,
+    server::{Server, StartFailure, Until},
+};
+
+const DEFAULT_CONFIG: &str = "conf/portcullis.toml";
+const DEFAULT_DEMO_PORT: u16 = 8080;
+
+/// Exit codes: 0 done, 1 run-time failure or a token that is not active, 2 wrong command line (by
+/// clap), and those of sysexits.h for what a script wants to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done,
+    Failed,
+    /// `EX_UNAVAILABLE`: the key manager cannot be reached.
+    KeyManagerUnavailable,
+    /// `EX_NOPERM`: it refuses the gateway's credentials.
+    CredentialsRefused,
+    /// `EX_CONFIG`: the configuration is wrong.
+    BadConfig,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::KeyManagerUnavailable => 69,
+            Exit::CredentialsRefused => 77,
+            Exit::BadConfig => 78,
+        })
+    }
+}
+
+/// An edge gateway that lets a request through only when its OAuth2 token is good.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground
+    Run {
+        #[arg(default_value = DEFAULT_CONFIG)]
+        file: PathBuf,
+    },
+    /// Check configuration files: all problems at once, nothing is started
+    #[command(alias = "validate")]
+    Check {
+        #[arg(default_value = DEFAULT_CONFIG)]
+        files: Vec<PathBuf>,
+        /// Let warnings fail the check too
+        #[arg(long)]
+        deny_warnings: bool,
+    },
+    /// Ask the key manager about a token, which is read from standard input or a file
+    ///
+    /// A token on the command line could be read by everybody on this machine, so it cannot be
+    /// given there.
+    Introspect(introspect::Arguments),
+    /// See it work: gateway, fake key manager and echo upstream in one process
+    Demo {
+        /// Write the configuration that the demo runs with into a folder, and end
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+        /// First of four ports
+        #[arg(long, default_value_t = DEFAULT_DEMO_PORT)]
+        port: u16,
+    },
+}
+
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { file } => run(&file),
+        Command::Check {
+            files,
+            deny_warnings,
+        } => check::run(&files, deny_warnings),
+        Command::Introspect(arguments) => introspect::run(&arguments),
+        Command::Demo { write, port } => run_demo(write, port),
+    }
+    .into()
+}
+
+fn run(file: &std::path::Path) -> Exit {
+    let Loaded { settings, warnings } = match config::load(file, &Environment::of_process()) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems),
+    };
+    eprint!("{warnings}");
+    logging::init(settings.log.level);
+    match Server::build(settings, Box::new(std::io::stdout())) {
+        Ok(server) => {
+            count_panics(&server);
+            server.run(Until::Signals, || tracing::info!("ready"));
+            Exit::Done
+        }
+        Err(failure) => tell(&failure),
+    }
+}
+
+fn run_demo(write: Option<PathBuf>, port: u16) -> Exit {
+    let ports = match demo::Ports::from_base(port) {
+        Ok(ports) => ports,
+        Err(fault) => return tell(&fault.into()),
+    };
+    let result = match write {
+        Some(folder) => demo::write(&folder, ports).map_err(StartFailure::from),
+        None => {
+            logging::init(config::LogLevel::Warn);
+            demo::run(ports)
+        }
+    };
+    match result {
+        Ok(()) => Exit::Done,
+        Err(failure) => tell(&failure),
+    }
+}
+
+/// Prints what is wrong with a configuration.
+fn refuse(problems: &Problems) -> Exit {
+    eprint!("{problems}");
+    eprintln!(
+        "{}: {}; nothing was started",
+        problems.source.name,
+        problems.summary()
+    );
+    Exit::BadConfig
+}
+
+fn tell(failure: &StartFailure) -> Exit {
+    match failure {
+        StartFailure::KeyManagerUnknown(host) => {
+            eprintln!(
+                "error: the key manager's host {host} has no address: check `serverUrl`, and the \
+                 name service"
+            );
+            Exit::KeyManagerUnavailable
+        }
+        StartFailure::Other(fault) => {
+            eprintln!("error: {fault:#}");
+            Exit::Failed
+        }
+    }
+}
+
+/// Pingora leaves panics to the runtime, which says nothing of them: they are counted, and logged
+/// without their message, which could repeat what a request carried.
+fn count_panics(server: &Server) {
+    let metrics = server.metrics();
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panics.inc();
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(
+            place = place.as_deref().unwrap_or("?"),
+            "panic: please report it"
+        );
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}
