@@ -191,7 +191,10 @@ pub async fn refuse(
     refusal: &Refusal,
     request_id: &str,
 ) -> pingora::Result<()> {
-    if !may_keep_connection(session) {
+    if may_keep_connection(session) {
+        // What is left of the body is read away after the answer.
+        session.set_close_on_response_before_downstream_finish(false);
+    } else {
         session.set_keepalive(None);
     }
     let body = refusal.body(request_id);

@@ -1,0 +1,10 @@
+//! The gateway through its front door: real sockets, a fake key manager, an echo upstream.
+//!
+//! A new test goes to the file whose first line it fits. The harness is in `support.rs`.
+
+mod bad_requests;
+mod forwarding;
+mod key_manager;
+mod observability;
+mod support;
+mod token_path;

@@ -1,0 +1,419 @@
+//! Harness: a gateway with fakes in this process, and a plain HTTP client that sends what it is told.
+
+use std::{
+    collections::HashSet,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, LazyLock, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use portcullis::{
+    config::{Environment, Source, load_source},
+    demo::{Echo, FakeKeyManager},
+    metrics::Metrics,
+    server::{Server, Until},
+};
+use tokio::sync::Notify;
+
+/// Longest time that anything in a test may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Routes and sections that most tests need: `{upstream}` is filled in.
+pub const ROUTES: &str = r#"
+[[route]]
+path = "/public/*"
+public = true
+upstream = "http://{upstream}"
+
+[[route]]
+name = "orders"
+path = "/orders/*"
+methods = ["GET"]
+scopes = ["orders.read"]
+identity_headers = { "X-Auth-Subject" = "sub", "X-Auth-Client" = "client_id" }
+upstream = "http://{upstream}"
+
+[[route]]
+name = "orders-write"
+path = "/orders/*"
+methods = ["POST", "PUT"]
+scopes = ["orders.write"]
+upstream = "http://{upstream}"
+"#;
+
+/// A running gateway. Ends when dropped.
+pub struct Harness {
+    pub gateway: SocketAddr,
+    pub admin: SocketAddr,
+    pub key_manager: FakeKeyManager,
+    pub echo: Echo,
+    pub metrics: Arc<Metrics>,
+    log: Sink,
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Harness {
+    /// With [`ROUTES`].
+    pub fn start() -> Self {
+        Self::with(ROUTES)
+    }
+
+    /// With these sections beside `[listen]`, `[admin]` and `[keyManager]`.
+    pub fn with(sections: &str) -> Self {
+        let key_manager = local(free_port());
+        let address = format!("serverUrl = \"http://{key_manager}\"");
+        Self::build(sections, &address, Some(key_manager))
+    }
+
+    /// With a key manager at this address instead of the fake one.
+    pub fn with_key_manager(sections: &str, key_manager: SocketAddr) -> Self {
+        let address = format!("serverUrl = \"http://{key_manager}\"");
+        Self::build(sections, &address, None)
+    }
+
+    /// `keys`: lines for `[keyManager]`.
+    pub fn with_keys(sections: &str, keys: &str) -> Self {
+        let key_manager = local(free_port());
+        let keys = format!("serverUrl = \"http://{key_manager}\"\n{keys}");
+        Self::build(sections, &keys, Some(key_manager))
+    }
+
+    fn build(sections: &str, key_manager_keys: &str, fake: Option<SocketAddr>) -> Self {
+        let [gateway, admin, upstream] = [(); 3].map(|()| local(free_port()));
+        let text = format!(
+            "[listen]\nhttp = \"{gateway}\"\n[admin]\nlisten = \"{admin}\"\n[log]\naccess = \"json\"\n\
+             [keyManager]\n{key_manager_keys}\n[keymanager.security.basic]\n\
+             username = \"gateway\"\npassword = \"demo-secret\"\n{sections}"
+        )
+        .replace("{upstream}", &upstream.to_string());
+        let (key_manager, echo, log) =
+            (FakeKeyManager::default(), Echo::default(), Sink::default());
+        let stop = Arc::new(Notify::new());
+        let (tell, told) = mpsc::channel();
+        let thread = {
+            let (key_manager, echo, log) = (key_manager.clone(), echo.clone(), log.clone());
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                let settings = load_source(Source::memory(text), &Environment::default())
+                    .unwrap_or_else(|problems| panic!("{problems}"))
+                    .settings;
+                let mut server = Server::build(settings, Box::new(log)).unwrap();
+                if let Some(address) = fake {
+                    server.add_http("key manager", key_manager, address);
+                }
+                server.add_http("echo", echo, upstream);
+                let metrics = server.metrics();
+                server.run(Until::Notified(stop), move || tell.send(metrics).unwrap());
+            })
+        };
+        let metrics = told.recv_timeout(PATIENCE).expect("the gateway starts");
+        for address in fake.into_iter().chain([upstream, admin]) {
+            wait_for("a listener", || TcpStream::connect(address).is_ok());
+        }
+        Self {
+            gateway,
+            admin,
+            key_manager,
+            echo,
+            metrics,
+            log,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// `GET path` with a bearer token.
+    pub fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+    }
+
+    /// `GET path` with these header lines.
+    pub fn get_with(&self, path: &str, headers: &str) -> Answer {
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: api.example\r\n{headers}\r\n"
+        ))
+    }
+
+    /// Bytes as they are, on a connection of their own.
+    pub fn send(&self, request: &str) -> Answer {
+        Connection::open(self.gateway).send(request.as_bytes())
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.gateway)
+    }
+
+    /// The admin listener's answer.
+    pub fn admin(&self, path: &str) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n");
+        Connection::open(self.admin).send(request.as_bytes())
+    }
+
+    /// The access log so far, at least `lines` long, and what the gateway wrote to it.
+    pub fn log(&self, lines: usize) -> Vec<serde_json::Value> {
+        wait_for("access-log lines", || {
+            self.log.text().lines().count() >= lines
+        });
+        self.log
+            .text()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    pub fn raw_log(&self) -> String {
+        self.log.text()
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the gateway ends well");
+            }
+        }
+    }
+}
+
+/// One connection to a server.
+pub struct Connection(TcpStream);
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("connects");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        // The other side may have answered and closed already.
+        let _ = self.0.write_all(bytes);
+    }
+
+    pub fn send(&mut self, request: &[u8]) -> Answer {
+        self.write(request);
+        let head_only = request.starts_with(b"HEAD ");
+        self.read(head_only).expect("an answer")
+    }
+
+    /// The next answer; `None` when the connection ends instead.
+    pub fn read(&mut self, head_only: bool) -> Option<Answer> {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match self.0.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => return None,
+            }
+        }
+        let text = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = text.lines();
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let mut answer = Answer {
+            status,
+            headers,
+            body: String::new(),
+        };
+        let length = match answer.header("content-length") {
+            Some(length) if !head_only => length.parse().unwrap(),
+            _ => 0,
+        };
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).ok()?;
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        Some(answer)
+    }
+
+    /// Whether the other side has closed, or closes soon.
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = [0; 1024];
+        matches!(self.0.read(&mut rest), Ok(0) | Err(_))
+    }
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// A member of a problem body.
+    pub fn problem(&self, member: &str) -> String {
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        body[member].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Status and reason of a refusal.
+    pub fn refusal(&self) -> (u16, String) {
+        (self.status, self.problem("reason"))
+    }
+
+    /// What the echo upstream got.
+    pub fn echoed(&self) -> Echoed {
+        assert_eq!(self.status, 200, "{self:?}");
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        let headers = body["headers"].as_array().unwrap();
+        Echoed {
+            target: body["target"].as_str().unwrap().to_owned(),
+            body_bytes: body["body_bytes"].as_u64().unwrap(),
+            headers: headers
+                .iter()
+                .filter_map(|line| line.as_str()?.split_once(": "))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        }
+    }
+}
+
+/// A request as the upstream saw it.
+#[derive(Debug)]
+pub struct Echoed {
+    pub target: String,
+    pub body_bytes: u64,
+    headers: Vec<(String, String)>,
+}
+
+impl Echoed {
+    /// All values of a header.
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        self.headers
+            .iter()
+            .filter(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+}
+
+/// A server that speaks whatever a test makes it speak, for one connection after the other.
+pub struct RawServer {
+    pub address: SocketAddr,
+}
+
+impl RawServer {
+    /// `serve` gets each connection, with its number from 0 on.
+    pub fn start(serve: impl Fn(usize, TcpStream) + Send + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let Ok(stream) = stream else { return };
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                serve(number, stream);
+            }
+        });
+        Self { address }
+    }
+
+    /// Answers each request on each connection with these bytes, and closes if asked to.
+    pub fn answering(answer: &'static [u8], close: bool) -> Self {
+        Self::start(move |_, mut stream| {
+            std::thread::spawn(move || {
+                while read_request(&mut stream) {
+                    if stream.write_all(answer).is_err() || close {
+                        return;
+                    }
+                }
+            });
+        })
+    }
+}
+
+/// Reads one request with a `Content-Length` body; false when there is none.
+pub fn read_request(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return false,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .map_or(0, |length| length.trim().parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).is_ok()
+}
+
+/// Tries until it is true.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// A port that nobody listens on, given out once.
+pub fn free_port() -> u16 {
+    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if GIVEN.lock().insert(port) {
+            return port;
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    fn text(&self) -> String {
+        let bytes = self.0.lock();
+        // Only whole lines.
+        let end = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        String::from_utf8(bytes[..end].to_vec()).unwrap()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
