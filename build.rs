@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+#[allow(clippy::disallowed_methods)] // a build script has no config/env.rs
 fn main() {
     let revision = first_line("git", &["rev-parse", "--short=12", "HEAD"]);
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());

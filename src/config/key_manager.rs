@@ -23,7 +23,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerS
     let timeout = timeout(&mut section);
     let token_type_hint = section.text("tokenTypeHint").map(|hint| hint.value);
     let mut security = section.section("security");
-    let loopback = url.as_ref().is_some_and(|url| is_loopback(url));
+    let loopback = url.as_ref().is_some_and(is_loopback);
     let credential = credential(&mut security, loopback, context);
     security.finish();
     let place = section.place.clone();

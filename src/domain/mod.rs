@@ -16,6 +16,7 @@
 
 mod denial;
 mod grant;
+mod method;
 mod path;
 mod policy;
 mod reason;
@@ -25,13 +26,11 @@ mod token;
 
 pub use denial::{Challenge, Denial};
 pub use grant::{BadAnswer, Claims, Grant, MAX_CLAIM_BYTES, Verdict};
+pub use method::{KnownMethod, Methods};
 pub use path::{MalformedPath, RequestPath};
 pub use policy::{Access, Permit, Policy, ScopeRule};
 pub use reason::{Decision, Reason};
-pub use route::{
-    HostPattern, MethodSet, Methods, PathPattern, Route, RouteConflict, RouteTable, Routed,
-    UpstreamId,
-};
+pub use route::{HostPattern, PathPattern, Route, RouteConflict, RouteTable, Routed, UpstreamId};
 pub use secret::Secret;
 pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract};
 

@@ -49,9 +49,9 @@ impl<'a> RequestPath<'a> {
 /// Bytes that may stand in a path as they are: visible ASCII without `\`, `;`, `?` and `#`.
 const PLAIN: [bool; 256] = {
     let mut table = [false; 256];
-    let mut byte = 0x21;
+    let mut byte: u8 = 0x21;
     while byte < 0x7f {
-        table[byte] = !matches!(byte as u8, b'\\' | b';' | b'?' | b'#');
+        table[byte as usize] = !matches!(byte, b'\\' | b';' | b'?' | b'#');
         byte += 1;
     }
     table

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, fmt};
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 
-use super::Access;
+use super::{Access, KnownMethod, Methods};
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
 #[derive(Clone, Debug)]
@@ -125,128 +125,6 @@ impl Segment {
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-/// A set of request methods. Everything that has no name of its own here counts as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Methods(u16);
-
-/// One method, or "another one": also the `method` label of metrics, so that clients cannot make
-/// up labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum MethodSet {
-    Get,
-    Head,
-    Post,
-    Put,
-    Patch,
-    Delete,
-    Options,
-    Trace,
-    Connect,
-    Other,
-}
-
-impl MethodSet {
-    pub const ALL: [Self; 10] = [
-        Self::Get,
-        Self::Head,
-        Self::Post,
-        Self::Put,
-        Self::Patch,
-        Self::Delete,
-        Self::Options,
-        Self::Trace,
-        Self::Connect,
-        Self::Other,
-    ];
-
-    pub fn of(method: &Method) -> Self {
-        match *method {
-            Method::GET => Self::Get,
-            Method::HEAD => Self::Head,
-            Method::POST => Self::Post,
-            Method::PUT => Self::Put,
-            Method::PATCH => Self::Patch,
-            Method::DELETE => Self::Delete,
-            Method::OPTIONS => Self::Options,
-            Method::TRACE => Self::Trace,
-            Method::CONNECT => Self::Connect,
-            _ => Self::Other,
-        }
-    }
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-            Self::Options => "OPTIONS",
-            Self::Trace => "TRACE",
-            Self::Connect => "CONNECT",
-            Self::Other => "_OTHER",
-        }
-    }
-
-    fn bit(self) -> u16 {
-        1 << self as u8
-    }
-}
-
-impl Methods {
-    /// Everything but `TRACE` and `CONNECT`, which a gateway does not pass on (RFC 9110 §9.3.6,
-    /// §9.3.8).
-    pub const ANY: Self =
-        Self(0b11_1111_1111 & !(1 << MethodSet::Trace as u8) & !(1 << MethodSet::Connect as u8));
-
-    /// Those of `names`; `GET` brings `HEAD` along (RFC 9110 §9.3.2).
-    ///
-    /// # Errors
-    /// The first name that is not a method a route can have.
-    pub fn parse<'a>(names: &[&'a str]) -> Result<Self, &'a str> {
-        let mut bits = 0;
-        for name in names {
-            let method = MethodSet::ALL
-                .iter()
-                .find(|method| method.word() == *name && Self::ANY.has(**method));
-            match method {
-                Some(MethodSet::Other) | None => return Err(name),
-                Some(MethodSet::Get) => bits |= MethodSet::Get.bit() | MethodSet::Head.bit(),
-                Some(method) => bits |= method.bit(),
-            }
-        }
-        Ok(Self(bits))
-    }
-
-    pub fn has(self, method: MethodSet) -> bool {
-        self.0 & method.bit() != 0
-    }
-
-    pub fn overlaps(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl fmt::Display for Methods {
-    /// As in an `Allow` header.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = MethodSet::ALL
-            .into_iter()
-            .filter(|method| self.has(*method) && *method != MethodSet::Other);
-        for (position, method) in names.enumerate() {
-            let comma = if position == 0 { "" } else { ", " };
-            write!(f, "{comma}{}", method.word())?;
-        }
-        Ok(())
     }
 }
 
@@ -374,7 +252,7 @@ impl RouteTable {
     ///
     /// A route with the host's name goes before one for any host; within them a literal segment
     /// goes before a parameter, and that before a prefix.
-    pub fn find(&self, host: &str, method: MethodSet, path: &str) -> Routed {
+    pub fn find(&self, host: &str, method: KnownMethod, path: &str) -> Routed {
         let path = path.strip_prefix('/');
         let by_name = match self.by_host.is_empty() {
             true => None,
@@ -402,8 +280,8 @@ impl RouteTable {
         }
     }
 
-    fn pick(&self, positions: &[usize], method: MethodSet) -> Routed {
-        let mut allowed = Methods(0);
+    fn pick(&self, positions: &[usize], method: KnownMethod) -> Routed {
+        let mut allowed = Methods::NONE;
         for position in positions {
             let methods = self.routes[*position].methods;
             if methods.has(method) {
@@ -441,7 +319,7 @@ mod tests {
     }
 
     fn get(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
-        match table.find(host, MethodSet::Get, path) {
+        match table.find(host, KnownMethod::Get, path) {
             Routed::To(position) => Some(position),
             _ => None,
         }
@@ -508,25 +386,25 @@ mod tests {
             route(None, "/a", &["GET"]),
             route(None, "/a", &["POST", "PUT"]),
         ]);
-        assert_eq!(table.find("h", MethodSet::Head, "/a"), Routed::To(0));
-        assert_eq!(table.find("h", MethodSet::Put, "/a"), Routed::To(1));
-        let Routed::MethodNotAllowed(allowed) = table.find("h", MethodSet::Delete, "/a") else {
+        assert_eq!(table.find("h", KnownMethod::Head, "/a"), Routed::To(0));
+        assert_eq!(table.find("h", KnownMethod::Put, "/a"), Routed::To(1));
+        let Routed::MethodNotAllowed(allowed) = table.find("h", KnownMethod::Delete, "/a") else {
             panic!("DELETE must not be allowed");
         };
         assert_eq!(allowed.to_string(), "GET, HEAD, POST, PUT");
-        assert_eq!(table.find("h", MethodSet::Get, "/b"), Routed::NotFound);
+        assert_eq!(table.find("h", KnownMethod::Get, "/b"), Routed::NotFound);
     }
 
     #[test]
     fn trace_and_connect_never_pass() {
         let table = table(vec![route(None, "/*", &[])]);
-        for method in [MethodSet::Trace, MethodSet::Connect] {
+        for method in [KnownMethod::Trace, KnownMethod::Connect] {
             assert!(matches!(
                 table.find("h", method, "/a"),
                 Routed::MethodNotAllowed(_)
             ));
         }
-        assert_eq!(table.find("h", MethodSet::Other, "/a"), Routed::To(0));
+        assert_eq!(table.find("h", KnownMethod::Other, "/a"), Routed::To(0));
         assert_eq!(Methods::parse(&["GET", "TRACE"]), Err("TRACE"));
         assert_eq!(Methods::parse(&["get"]), Err("get"));
     }

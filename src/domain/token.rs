@@ -98,10 +98,10 @@ fn has_token_parameter(query: &str) -> bool {
 /// `ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/"` of RFC 6750 §2.1; `=` may only close it.
 const B64TOKEN: [bool; 256] = {
     let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric()
-            || matches!(byte as u8, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    let mut byte: u8 = 0;
+    while byte < 0x80 {
+        table[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
         byte += 1;
     }
     table

@@ -11,13 +11,13 @@ use prometheus::IntGauge;
 use super::{respond::Refusal, trace::TraceContext};
 use crate::{
     auth::{From, Moment},
-    domain::{Grant, MethodSet, Permit, Reason, TokenKey},
+    domain::{Grant, KnownMethod, Permit, Reason, TokenKey},
 };
 
 /// Lives from the request's header to its line in the access log.
 pub struct Context {
     pub started: Moment,
-    pub method: MethodSet,
+    pub method: KnownMethod,
     /// Position in the routing table.
     pub route: Option<usize>,
     pub trace: TraceContext,
@@ -54,7 +54,7 @@ impl Context {
     pub fn new() -> Self {
         Self {
             started: Moment::now(),
-            method: MethodSet::Other,
+            method: KnownMethod::Other,
             route: None,
             trace: TraceContext::NONE,
             permit: None,

@@ -28,7 +28,7 @@ pub use upstream::Upstream;
 
 use crate::{
     auth::{Verified, Verifier},
-    domain::{Denial, MethodSet, Permit, Policy, RequestPath, RouteTable, Routed, extract},
+    domain::{Denial, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, extract},
     lifecycle::Lifecycle,
     metrics::Metrics,
 };
@@ -98,7 +98,7 @@ impl Gateway {
         request: &RequestHeader,
         context: &mut Context,
     ) -> Result<Found<'_>, Denial> {
-        context.method = MethodSet::of(&request.method);
+        context.method = KnownMethod::of(&request.method);
         let host = host_of(request)?;
         if !request.raw_path_is_utf8() {
             return Err(Denial::MalformedRequest);

@@ -2,8 +2,9 @@
 //
 //   node server.mjs PORT     (0: any free port)
 //
-// Prints `ready PORT` when it takes requests, and `introspection` for each introspection request, so
-// that the suite can count what reached it instead of believing the gateway's own metrics.
+// Prints `ready PORT` when it takes requests, `introspection` for each introspection request, and
+// `opened` and `closed` for each connection, so that the suite can count what reached it instead of
+// believing the gateway's own metrics.
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -13,8 +14,15 @@ import Provider from 'oidc-provider';
 const INTROSPECTION = '/token/introspection';
 const SCOPES = ['orders.read', 'orders.write'];
 const FALLBACK_LIFETIME_SECONDS = 600;
+// Short, so that the suite soon sees the gateway meet a kept connection that is closed.
+const KEEP_ALIVE_MILLISECONDS = 1000;
 
-const clients = JSON.parse(readFileSync(new URL('clients.json', import.meta.url), 'utf8'));
+const clients = JSON.parse(read('clients.json'));
+const certificate = read('client-certificate.pem');
+
+function read(name) {
+  return readFileSync(new URL(name, import.meta.url), 'utf8');
+}
 
 /** The seconds that a token of this client lives. */
 function lifetime(clientId) {
@@ -23,7 +31,7 @@ function lifetime(clientId) {
 }
 
 /** A client as oidc-provider wants it: those with a lifetime mint tokens, the gateway only asks. */
-function registration({ id, secret, lifetime_seconds: mints }) {
+function registration({ id, secret, lifetime_seconds: mints, certificate_bound: bound }) {
   return {
     client_id: id,
     client_secret: secret,
@@ -32,6 +40,35 @@ function registration({ id, secret, lifetime_seconds: mints }) {
     response_types: [],
     redirect_uris: [],
     scope: SCOPES.join(' '),
+    tls_client_certificate_bound_access_tokens: Boolean(bound),
+  };
+}
+
+/** Opaque tokens for whatever API a client names (RFC 8707); its name becomes the `aud`. */
+function resourceServer(_, resource) {
+  return { scope: SCOPES.join(' '), audience: resource, accessTokenFormat: 'opaque' };
+}
+
+function features() {
+  return {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: false },
+    introspection: {
+      enabled: true,
+      // The gateway asks about tokens that others minted; nobody else may.
+      allowedPolicy: (_, client) => client.clientId === clients.gateway.id,
+    },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      // As if a TLS proxy in front had seen it.
+      getCertificate: () => certificate,
+    },
+    resourceIndicators: { enabled: true, getResourceServerInfo: resourceServer },
+    revocation: {
+      enabled: true,
+      allowedPolicy: (_, client, token) => client.clientId === token.clientId,
+    },
   };
 }
 
@@ -39,22 +76,19 @@ function configuration() {
   return {
     clients: Object.values(clients).map(registration),
     scopes: SCOPES,
-    ttl: { ClientCredentials: (ctx, token, client) => lifetime(client.clientId) },
-    features: {
-      clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
-      introspection: {
-        enabled: true,
-        // The gateway asks about tokens that others minted; nobody else may.
-        allowedPolicy: (ctx, client) => client.clientId === clients.gateway.id,
-      },
-      revocation: { enabled: true },
-    },
+    ttl: { ClientCredentials: (_, token, client) => lifetime(client.clientId) },
+    // What an identity header must not be broken by.
+    extraTokenClaims: () => ({ tenant: 'Köln', note: 'one\r\nX-Evil: two' }),
+    features: features(),
   };
 }
 
 function start(port) {
-  const server = createServer();
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MILLISECONDS });
+  server.on('connection', (connection) => {
+    console.log('opened');
+    connection.on('close', () => console.log('closed'));
+  });
   server.listen(port, '127.0.0.1', () => {
     const bound = server.address().port;
     const answer = new Provider(`http://127.0.0.1:${bound}`, configuration()).callback();

@@ -7,7 +7,7 @@ import subprocess
 from report import Failed
 
 STOP_SECONDS = 40
-TAIL_LINES = 15
+TAIL_LINES = 8
 
 
 class Child:

@@ -60,7 +60,11 @@ path = "/orders/*"
 methods = ["GET"]
 upstream = "http://{LOOPBACK}:{upstream_port}"
 scopes = ["orders.read"]
-identity_headers = {{ "X-Auth-Client" = "client_id" }}
+
+[route.identity_headers]
+X-Auth-Client = "client_id"
+X-Auth-Note = "note"
+X-Auth-Tenant = "tenant"
 
 [[route]]
 name = "orders-write"
@@ -68,6 +72,12 @@ path = "/orders/*"
 methods = ["POST"]
 upstream = "http://{LOOPBACK}:{upstream_port}"
 scopes = ["orders.read", "orders.write"]
+
+[[route]]
+name = "stock"
+path = "/stock/*"
+upstream = "http://{LOOPBACK}:{upstream_port}"
+audience = ["urn:stock"]
 
 [[route]]
 name = "open"

@@ -51,9 +51,9 @@ class KeyManager:
     def introspection_url(self):
         return f"http://{LOOPBACK}:{self.port}/token/introspection"
 
-    def mint(self, scope, client="app"):
+    def mint(self, scope, client="app", **parameters):
         """A token by the client credentials grant."""
-        form = {"grant_type": "client_credentials", "scope": scope}
+        form = {"grant_type": "client_credentials", "scope": scope, **parameters}
         answer = self._post("/token", CLIENTS[client], form)
         expect(answer.status, 200, f"the key manager's answer to {client}: {answer.body}")
         token = answer.json["access_token"]
@@ -67,6 +67,11 @@ class KeyManager:
     def introspections(self):
         """How many introspection requests came in, counted by the server itself."""
         return self.lines("introspection")
+
+    def is_alone(self):
+        """Whether nobody has a connection to it. Those of an earlier start count as closed only
+        when the server could still say so, so this is for a server that was not started again."""
+        return self.lines("opened") == self.lines("closed")
 
     def lines(self, word):
         lines = self.child.output().splitlines()

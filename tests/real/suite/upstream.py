@@ -6,7 +6,15 @@ from child import Child
 from wire import LOOPBACK, accepts, free_ports, wait_until
 
 # nginx reads `$http_x_auth_client` from the header of that name; one that is not there is empty.
-SHOWN = ["authorization", "host", "traceparent", "x_auth_client", "x_forwarded_for"]
+SHOWN = [
+    "authorization",
+    "traceparent",
+    "x_auth_client",
+    "x_auth_note",
+    "x_auth_tenant",
+    "x_evil",
+    "x_forwarded_for",
+]
 FOLDERS = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
 
 

@@ -6,9 +6,9 @@
 //! ones. Inactive answers have a segment of their own, so that a flood of random tokens never
 //! touches an active one. Facts are kept, never decisions: policy is checked on every request.
 
+mod shard;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    hash::{BuildHasherDefault, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,19 +21,13 @@ use crate::{
     domain::{Grant, TokenKey},
     metrics::{Metrics, TokenCacheMetrics},
 };
+pub use shard::ENTRY_OVERHEAD;
+use shard::{Evicted, Shard, Totals};
 
 const MAX_SHARDS: usize = 64;
 /// Below this, a shard's bound would be too coarse.
 const MIN_ENTRIES_PER_SHARD: usize = 256;
 const MAX_INACTIVE_ENTRIES: usize = 16_384;
-/// Times that a token may come again before it is taken for hot enough.
-const MAX_FREQUENCY: u8 = 3;
-/// One in so many entries may be new.
-const SMALL_SHARE: usize = 10;
-
-/// What an active answer costs beside its grant: slot, index, queue, reference counts.
-pub const ENTRY_OVERHEAD: usize = size_of::<Slot>() + 2 * (size_of::<TokenKey>() + 16) + 24;
-
 /// What the cache knows of a token.
 #[derive(Debug)]
 pub enum Lookup {
@@ -56,14 +50,15 @@ impl TokenCache {
         let shards = (settings.max_entries / MIN_ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
         // A power of two, so that a shard is chosen by a mask.
         let shards = 1 << shards.ilog2();
-        let shard = Shard {
-            max_entries: (settings.max_entries / shards).max(1),
-            max_bytes: settings.max_bytes / shards,
-            max_inactive: (settings.max_entries.min(MAX_INACTIVE_ENTRIES) / shards).max(1),
-            ..Shard::default()
+        let shard = || {
+            Mutex::new(Shard::new(
+                (settings.max_entries / shards).max(1),
+                settings.max_bytes / shards,
+                (settings.max_entries.min(MAX_INACTIVE_ENTRIES) / shards).max(1),
+            ))
         };
         Self {
-            shards: (0..shards).map(|_| Mutex::new(shard.empty())).collect(),
+            shards: (0..shards).map(|_| shard()).collect(),
             metrics,
         }
     }
@@ -110,7 +105,7 @@ impl TokenCache {
     pub fn remove(&self, key: &TokenKey) {
         self.change(key, |shard| {
             shard.remove_active(key);
-            shard.inactive.remove(key);
+            shard.remove_inactive(key);
         });
     }
 
@@ -119,8 +114,8 @@ impl TokenCache {
         self.shards
             .iter()
             .fold((0, 0), |(active, inactive), shard| {
-                let shard = shard.lock();
-                (active + shard.index.len(), inactive + shard.inactive.len())
+                let totals = shard.lock().totals();
+                (active + totals.active, inactive + totals.inactive)
             })
     }
 
@@ -128,7 +123,7 @@ impl TokenCache {
         let mut shard = self.shard(key).lock();
         let before = shard.totals();
         change(&mut shard);
-        let (after, evicted) = (shard.totals(), std::mem::take(&mut shard.evicted));
+        let (after, evicted) = (shard.totals(), shard.take_evicted());
         drop(shard);
         self.metrics.token_cache.follow(before, after, evicted);
     }
@@ -140,16 +135,6 @@ impl TokenCache {
     }
 }
 
-/// What a shard holds: active and inactive answers, bytes.
-type Totals = (usize, usize, usize);
-
-/// Active answers that had to go.
-#[derive(Default)]
-struct Evicted {
-    expired: u64,
-    capacity: u64,
-}
-
 impl TokenCacheMetrics {
     fn follow(&self, before: Totals, after: Totals, evicted: Evicted) {
         let change = |gauge: &IntGauge, before: usize, after: usize| {
@@ -158,286 +143,13 @@ impl TokenCacheMetrics {
                 gauge.add(signed(after) - signed(before));
             }
         };
-        change(&self.active_entries, before.0, after.0);
-        change(&self.inactive_entries, before.1, after.1);
-        change(&self.bytes, before.2, after.2);
+        change(&self.active_entries, before.active, after.active);
+        change(&self.inactive_entries, before.inactive, after.inactive);
+        change(&self.bytes, before.bytes, after.bytes);
         self.evicted_expired.inc_by(evicted.expired);
         self.evicted_capacity.inc_by(evicted.capacity);
     }
 }
-
-type Index<V> = HashMap<TokenKey, V, BuildHasherDefault<PrefixHasher>>;
-
-#[derive(Default)]
-struct Shard {
-    max_entries: usize,
-    max_bytes: usize,
-    max_inactive: usize,
-    index: Index<u32>,
-    slots: Vec<Option<Slot>>,
-    free: Vec<u32>,
-    small: VecDeque<u32>,
-    main: VecDeque<u32>,
-    ghosts: Ghosts,
-    bytes: usize,
-    inactive: Index<Instant>,
-    inactive_queue: VecDeque<TokenKey>,
-    evicted: Evicted,
-}
-
-struct Slot {
-    key: TokenKey,
-    grant: Arc<Grant>,
-    expires: Instant,
-    bytes: u32,
-    frequency: u8,
-}
-
-#[derive(Clone, Copy)]
-enum Queue {
-    Small,
-    Main,
-}
-
-impl Shard {
-    fn empty(&self) -> Self {
-        Self {
-            max_entries: self.max_entries,
-            max_bytes: self.max_bytes,
-            max_inactive: self.max_inactive,
-            ..Self::default()
-        }
-    }
-
-    fn totals(&self) -> Totals {
-        let inactive_bytes = self.inactive.len() * (2 * size_of::<TokenKey>() + 32);
-        (
-            self.index.len(),
-            self.inactive.len(),
-            self.bytes + inactive_bytes,
-        )
-    }
-
-    fn lookup(&mut self, key: &TokenKey, now: Instant) -> Lookup {
-        if let Some(position) = self.index.get(key)
-            && let Some(slot) = &mut self.slots[*position as usize]
-        {
-            let left = slot.expires.saturating_duration_since(now);
-            if left.is_zero() {
-                // Its place is kept: most likely the same token is asked about right now.
-                return Lookup::Expired;
-            }
-            slot.frequency = (slot.frequency + 1).min(MAX_FREQUENCY);
-            return Lookup::Active(Arc::clone(&slot.grant), left);
-        }
-        match self.inactive.get(key) {
-            Some(expires) if *expires > now => Lookup::Inactive,
-            Some(_) => Lookup::Expired,
-            None => Lookup::Miss,
-        }
-    }
-
-    fn insert_active(&mut self, key: TokenKey, grant: Arc<Grant>, expires: Instant, now: Instant) {
-        self.inactive.remove(&key);
-        let size = grant.size() + ENTRY_OVERHEAD;
-        let Ok(bytes) = u32::try_from(size) else {
-            return;
-        };
-        if size > self.max_bytes {
-            self.remove_active(&key);
-            return;
-        }
-        if let Some(position) = self.index.get(&key)
-            && let Some(slot) = &mut self.slots[*position as usize]
-        {
-            self.bytes = self.bytes - slot.bytes as usize + size;
-            slot.grant = grant;
-            slot.expires = expires;
-            slot.bytes = bytes;
-        } else {
-            let queue = match self.ghosts.take(&key) {
-                true => Queue::Main,
-                false => Queue::Small,
-            };
-            let position = self.new_slot(Slot {
-                key,
-                grant,
-                expires,
-                bytes,
-                frequency: 0,
-            });
-            self.bytes += size;
-            self.index.insert(key, position);
-            self.queue(queue).push_back(position);
-        }
-        self.drop_expired_heads(now);
-        while self.small.len() + self.main.len() > self.max_entries || self.bytes > self.max_bytes {
-            self.evict(now);
-        }
-    }
-
-    fn insert_inactive(&mut self, key: TokenKey, expires: Instant, now: Instant) {
-        self.remove_active(&key);
-        if self.inactive.insert(key, expires).is_none() {
-            self.inactive_queue.push_back(key);
-        }
-        while let Some(oldest) = self.inactive_queue.front() {
-            let expired = self
-                .inactive
-                .get(oldest)
-                .is_none_or(|expires| *expires <= now);
-            if !expired && self.inactive_queue.len() <= self.max_inactive {
-                break;
-            }
-            if let Some(oldest) = self.inactive_queue.pop_front() {
-                self.inactive.remove(&oldest);
-            }
-        }
-    }
-
-    /// Takes an answer out; its position stays in its queue, empty, until its turn comes.
-    fn remove_active(&mut self, key: &TokenKey) {
-        if let Some(position) = self.index.remove(key)
-            && let Some(slot) = self.slots[position as usize].take()
-        {
-            self.bytes -= slot.bytes as usize;
-        }
-    }
-
-    fn queue(&mut self, queue: Queue) -> &mut VecDeque<u32> {
-        match queue {
-            Queue::Small => &mut self.small,
-            Queue::Main => &mut self.main,
-        }
-    }
-
-    fn new_slot(&mut self, slot: Slot) -> u32 {
-        match self.free.pop() {
-            Some(position) => {
-                self.slots[position as usize] = Some(slot);
-                position
-            }
-            None => {
-                self.slots.push(Some(slot));
-                // A shard has far fewer than 2^32 entries: `max_entries` is bounded by the config.
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
-        }
-    }
-
-    /// The oldest of each queue goes when its time is over: most that nobody asks for again leave
-    /// this way, before they count against the bounds.
-    fn drop_expired_heads(&mut self, now: Instant) {
-        for queue in [Queue::Small, Queue::Main] {
-            while let Some(position) = self.queue(queue).front().copied() {
-                let over = match &self.slots[position as usize] {
-                    Some(slot) => slot.expires <= now,
-                    None => true,
-                };
-                if !over {
-                    break;
-                }
-                self.queue(queue).pop_front();
-                self.release(position, now);
-            }
-        }
-    }
-
-    /// Makes one step towards room: S3-FIFO (Yang et al., SOSP 2023).
-    fn evict(&mut self, now: Instant) {
-        let small_is_full = self.small.len() * SMALL_SHARE >= self.max_entries;
-        let queue = match (small_is_full, self.small.is_empty(), self.main.is_empty()) {
-            (true, false, _) | (false, false, true) => Queue::Small,
-            (_, _, false) => Queue::Main,
-            // Nothing is left to evict: `max_bytes` is larger than any one entry.
-            (_, true, true) => return,
-        };
-        let Some(position) = self.queue(queue).pop_front() else {
-            return;
-        };
-        match (&mut self.slots[position as usize], queue) {
-            (Some(slot), Queue::Small) if slot.frequency > 0 => {
-                slot.frequency = 0;
-                self.main.push_back(position);
-            }
-            (Some(slot), Queue::Main) if slot.frequency > 0 => {
-                slot.frequency -= 1;
-                self.main.push_back(position);
-            }
-            (Some(slot), Queue::Small) => {
-                self.ghosts.add(&slot.key, self.max_entries);
-                self.release(position, now);
-            }
-            _ => self.release(position, now),
-        }
-    }
-
-    /// Frees a position that no queue holds any more.
-    fn release(&mut self, position: u32, now: Instant) {
-        if let Some(slot) = self.slots[position as usize].take() {
-            self.index.remove(&slot.key);
-            self.bytes -= slot.bytes as usize;
-            match slot.expires <= now {
-                true => self.evicted.expired += 1,
-                false => self.evicted.capacity += 1,
-            }
-        }
-        self.free.push(position);
-    }
-}
-
-/// Digests of tokens that left the small queue unasked. One that comes back was evicted too early
-/// and goes straight to the main queue. Eight bytes of a digest are enough: a mistake costs a place
-/// in a queue, nothing else.
-#[derive(Default)]
-struct Ghosts {
-    known: HashSet<u64, BuildHasherDefault<PrefixHasher>>,
-    queue: VecDeque<u64>,
-}
-
-impl Ghosts {
-    fn add(&mut self, key: &TokenKey, capacity: usize) {
-        if self.known.insert(key.prefix()) {
-            self.queue.push_back(key.prefix());
-        }
-        while self.queue.len() > capacity {
-            if let Some(oldest) = self.queue.pop_front() {
-                self.known.remove(&oldest);
-            }
-        }
-    }
-
-    fn take(&mut self, key: &TokenKey) -> bool {
-        // It stays in the queue until its turn comes, where it does no harm.
-        self.known.remove(&key.prefix())
-    }
-}
-
-/// A digest is random already: its first bytes are the hash.
-#[derive(Default)]
-struct PrefixHasher(u64);
-
-impl Hasher for PrefixHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `u64`s are hashed here; anything else would still be correct, only slower.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, prefix: u64) {
-        self.0 = prefix;
-    }
-}
-
-const _: fn() = || {
-    fn is_hashable<T: Hash>() {}
-    is_hashable::<TokenKey>();
-};
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,431 @@
+//! The built program: exit codes, messages, and what happens at its ends.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("portcullis-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.args(arguments).env_clear();
+    command
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    told(&command(arguments).stdin(Stdio::null()).output().unwrap())
+}
+
+fn run_with_input(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    told(&child.wait_with_output().unwrap())
+}
+
+fn told(output: &Output) -> (i32, String, String) {
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+fn ended(child: &mut Child) -> Option<i32> {
+    child
+        .try_wait()
+        .unwrap()
+        .map(|status| status.code().unwrap_or(-1))
+}
+
+#[test]
+fn five_mistakes_make_five_problems() {
+    let folder = Folder::new("mistakes");
+    let file = folder.file(
+        "bad.toml",
+        "[listen]\nhttp = \"nonsense\"\n[token_cache]\nmax_ttl = \"5 parsecs\"\nmax_entrees = 5\n\
+         [[route]]\npath = \"orders\"\nupstraem = \"http://127.0.0.1:9000\"\n",
+    );
+    let (code, out, err) = run(&["check", &file]);
+    assert_eq!(code, 78, "{err}");
+    assert!(out.contains("5 errors"), "{out}");
+    for place in [":2:8", ":4:11", ":5:1", ":7:8", ":8:1"] {
+        assert!(
+            err.contains(&format!("bad.toml{place}")),
+            "{place} in {err}"
+        );
+    }
+    for hint in [
+        "did you mean `max_entries`?",
+        "did you mean `upstream`?",
+        "\"500ms\"",
+    ] {
+        assert!(err.contains(hint), "{hint} in {err}");
+    }
+    let (code, _, err) = run(&["run", &file]);
+    assert_eq!(code, 78);
+    assert!(err.contains("5 errors; nothing was started"), "{err}");
+}
+
+#[test]
+fn the_seed_loads_as_it_is() {
+    let folder = Folder::new("seed");
+    let seed = "[keyManager]\n    serverUrl = \"https://localhost:9443\"\n    tokenContext = \"oauth2\"\n    \
+                [keymanager.security.basic]\n        enabled = true\n        username = \"admin\"\n        \
+                password = \"admin\"\n";
+    for text in [seed.to_owned(), seed.replace("keymanager", "keyManager")] {
+        let (code, out, err) = run(&["check", &folder.file("seed.toml", &text)]);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains("key manager localhost:9443"), "{out}");
+    }
+}
+
+#[test]
+fn warnings_are_told_and_may_be_denied() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("warnings");
+    let secret = folder.file("secret", "s3cret\n");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let text = format!(
+        "[keyManager]\nserverUrl = \"http://id.example.com\"\n[keymanager.security.basic]\n\
+         username = \"gateway\"\npassword_file = \"{secret}\"\n\
+         [[route]]\npath = \"/*\"\nupstream = \"http://127.0.0.1:9000\"\n"
+    );
+    let file = folder.file("warn.toml", &text);
+    let (code, out, err) = run(&["check", &file]);
+    assert_eq!(code, 0);
+    assert!(out.contains("2 warnings"), "{out}");
+    assert!(
+        err.contains("over plain http") && err.contains("can be read by everybody"),
+        "{err}"
+    );
+    assert_eq!(run(&["check", "--deny-warnings", &file]).0, 78);
+
+    let admin = text
+        .replace("gateway", "admin")
+        .replace("http://id", "https://id");
+    let admin = admin.replace(
+        &format!("password_file = \"{secret}\""),
+        "password = \"admin\"",
+    );
+    let (_, _, err) = run(&["check", &folder.file("admin.toml", &admin)]);
+    assert!(err.contains("admin/admin"), "{err}");
+}
+
+#[test]
+fn secrets_are_in_no_message() {
+    let folder = Folder::new("secrets");
+    let file = folder.file(
+        "secrets.toml",
+        "[keyManager]\nserverUrl = 7\npasswort = \"hunter1\"\n[keymanager.security.basic]\n\
+         username = \"a\"\npassword = \"hunter2\"\npassword_file = \"/x\"\n\
+         [admin]\ntoken = \"hunter3\"\nlisten = \"0.0.0.0\"\n",
+    );
+    let mut check = command(&["check", &file]);
+    check.env("PORTCULLIS__ADMIN__TOKEN__X", "hunter4");
+    let (code, out, err) = told(&check.output().unwrap());
+    assert_eq!(code, 78);
+    assert!(!format!("{out}{err}").contains("hunter2"), "{err}");
+    assert!(!format!("{out}{err}").contains("hunter3"), "{err}");
+    assert!(!format!("{out}{err}").contains("hunter4"), "{err}");
+}
+
+#[test]
+fn variables_go_over_the_file() {
+    let folder = Folder::new("variables");
+    let file = folder.file(
+        "env.toml",
+        "[keyManager]\nserverUrl = \"https://localhost:9443\"\n[keymanager.security.basic]\n\
+         username = \"a\"\n[[route]]\nname = \"orders\"\npath = \"/*\"\nupstream = \"http://127.0.0.1:9\"\n",
+    );
+    assert_eq!(run(&["check", &file]).0, 78, "the password is missing");
+    for (name, value) in [
+        ("keymanager_security_basic_password", "b"),
+        ("PORTCULLIS__KEYMANAGER__SECURITY__BASIC__PASSWORD", "b"),
+    ] {
+        let mut check = command(&["check", &file]);
+        check
+            .env(name, value)
+            .env("PORTCULLIS__LISTEN__HTTP", "127.0.0.1:7777")
+            .env("PORTCULLIS__ROUTE__ORDERS__UPSTREAM", "http://127.0.0.1:10");
+        let (code, out, err) = told(&check.output().unwrap());
+        assert_eq!(code, 0, "{name}: {err}");
+        assert!(out.contains("127.0.0.1:7777"), "{out}");
+    }
+    let mut check = command(&["check", &file]);
+    check
+        .env("keymanager_security_basic_password", "b")
+        .env("PORTCULLIS__LISTEN__HTPP", "127.0.0.1:7777");
+    let (code, _, err) = told(&check.output().unwrap());
+    assert_eq!(code, 78);
+    assert!(
+        err.contains("PORTCULLIS__LISTEN__HTPP") && err.contains("did you mean `http`?"),
+        "{err}"
+    );
+}
+
+#[test]
+fn what_keeps_the_gateway_from_starting_is_one_clear_line() {
+    let folder = Folder::new("start");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_port = taken.local_addr().unwrap().port();
+    let config = |listen: u16, key_manager: &str, password: &str| {
+        format!(
+            "[listen]\nhttp = \"127.0.0.1:{listen}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
+             [keyManager]\nserverUrl = \"{key_manager}\"\n[keymanager.security.basic]\nusername = \"a\"\n\
+             {password}\n[[route]]\npath = \"/*\"\nupstream = \"http://127.0.0.1:9\"\n",
+            free_port()
+        )
+    };
+    let inline = "password = \"b\"";
+    for (text, code, words) in [
+        (
+            config(taken_port, "http://127.0.0.1:9", inline),
+            1,
+            "cannot listen on 127.0.0.1",
+        ),
+        (
+            config(free_port(), "http://nowhere.invalid", inline),
+            69,
+            "the key manager's host nowhere.invalid has no address",
+        ),
+        (
+            config(
+                free_port(),
+                "http://127.0.0.1:9",
+                "password_file = \"/nowhere/secret\"",
+            ),
+            78,
+            "the secret cannot be read from /nowhere/secret",
+        ),
+    ] {
+        let (got, _, err) = run(&["run", &folder.file("start.toml", &text)]);
+        assert_eq!(got, code, "{err}");
+        let lines: Vec<&str> = err.lines().filter(|line| line.contains(words)).collect();
+        assert_eq!(lines.len(), 1, "{err}");
+    }
+    let (code, _, err) = run(&["run", "/nowhere/portcullis.toml"]);
+    assert_eq!(code, 78);
+    assert!(err.contains("the file cannot be read"), "{err}");
+}
+
+#[test]
+fn wrong_words_on_the_command_line() {
+    assert_eq!(run(&["rnu"]).0, 2);
+    assert_eq!(run(&[]).0, 2);
+    assert_eq!(
+        run(&["introspect", "my-token"]).0,
+        2,
+        "no token in the arguments"
+    );
+    assert_eq!(run(&["--version"]).0, 0);
+}
+
+/// The demo, which ends with the test.
+struct Demo {
+    child: Child,
+    port: u16,
+}
+
+impl Demo {
+    fn start() -> Self {
+        // Four ports in a row.
+        let port = (0..100)
+            .map(|_| free_port())
+            .find(|port| {
+                (1..4).all(|offset| {
+                    port.checked_add(offset)
+                        .is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+                })
+            })
+            .unwrap();
+        let child = command(&["demo", "--port", &port.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for("the demo", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        wait_for("its key manager", || {
+            TcpStream::connect(("127.0.0.1", port + 1)).is_ok()
+        });
+        Self { child, port }
+    }
+
+    fn config(&self, folder: &Folder) -> String {
+        let text = format!(
+            "[keyManager]\nserverUrl = \"http://127.0.0.1:{}\"\n[keymanager.security.basic]\n\
+             username = \"gateway\"\npassword = \"demo-secret\"\n\
+             [[route]]\nname = \"read\"\npath = \"/r\"\nscopes = [\"orders.read\"]\nupstream = \"http://127.0.0.1:9\"\n\
+             [[route]]\nname = \"write\"\npath = \"/w\"\nscopes = [\"orders.write\"]\nupstream = \"http://127.0.0.1:9\"\n",
+            self.port + 1
+        );
+        folder.file("introspect.toml", &text)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn introspect_tells_what_the_key_manager_says() {
+    let folder = Folder::new("introspect");
+    let demo = Demo::start();
+    let config = demo.config(&folder);
+    let ask = |token: &str, more: &[&str]| {
+        let arguments = [&["introspect", "-", "--config", &config], more].concat();
+        run_with_input(&arguments, &format!("{token}\n"))
+    };
+    let (code, out, err) = ask("demo-read", &[]);
+    assert_eq!(code, 0, "{err}");
+    for words in [
+        "active      yes, until ",
+        "claim       client_id = web-shop",
+        "cached for  1m",
+        "route       read: passes",
+        "route       write: insufficient_scope",
+    ] {
+        assert!(out.contains(words), "{words} in {out}");
+    }
+    let (code, out, _) = ask("demo-read", &["--json"]);
+    assert_eq!(code, 0);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["routes"]["write"], "insufficient_scope");
+    assert_eq!(json["cached_for_seconds"], 60);
+
+    for (token, expected, words) in [
+        ("demo-revoked", 1, "active      no"),
+        ("demo-down", 69, "it answered 5xx"),
+        ("demo-html", 1, "not one of RFC 7662"),
+        ("not a token", 1, "no bearer token"),
+    ] {
+        let (code, out, err) = ask(token, &[]);
+        assert_eq!(code, expected, "{token}: {err}");
+        assert!(format!("{out}{err}").contains(words), "{token}: {out}{err}");
+        assert!(
+            !format!("{out}{err}").contains("demo-down"),
+            "the token is in the message"
+        );
+    }
+    let wrong = fs::read_to_string(&config)
+        .unwrap()
+        .replace("demo-secret", "wrong");
+    fs::write(&config, wrong).unwrap();
+    assert_eq!(ask("demo-read", &[]).0, 77);
+
+    let token_file = folder.file("token", "demo-read\n");
+    let arguments = [
+        "introspect",
+        "--token-file",
+        &token_file,
+        "--config",
+        &config,
+    ];
+    assert_eq!(run(&arguments).0, 77);
+}
+
+#[test]
+fn a_gateway_under_the_demos_own_file_and_its_signals() {
+    let folder = Folder::new("signals");
+    let base = free_port();
+    let target = folder.0.join("demo");
+    let arguments = [
+        "demo",
+        "--port",
+        &base.to_string(),
+        "--write",
+        target.to_str().unwrap(),
+    ];
+    assert_eq!(run(&arguments).0, 0);
+    assert_eq!(run(&arguments).0, 1, "what is there is not overwritten");
+    let config = target.join("portcullis.toml");
+    assert_eq!(
+        run(&["check", "--deny-warnings", config.to_str().unwrap()]).0,
+        0
+    );
+    for name in ["TERM", "INT"] {
+        let mut child = command(&["run", config.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the gateway", || {
+            TcpStream::connect(("127.0.0.1", base)).is_ok()
+        });
+        signal(&child, "HUP");
+        let mut stream = TcpStream::connect(("127.0.0.1", base)).unwrap();
+        stream.write_all(b"GET /x HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 404"),
+            "alive after SIGHUP: {answer}"
+        );
+        signal(&child, name);
+        wait_for("the end", || ended(&mut child).is_some());
+        assert_eq!(ended(&mut child), Some(0), "SIG{name}");
+    }
+}
