@@ -25,14 +25,6 @@ const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
 pub struct Context<'a> {
     pub source: &'a Source,
     pub environment: &'a Environment,
-    pub report: &'a Report,
-}
-
-impl Context<'_> {
-    /// Whether something is already reported about this section.
-    pub fn has_problem_in(&self, section: &Section<'_>) -> bool {
-        self.report.mentions(&section.label)
-    }
 }
 
 /// Reads everything; `None` when something needed is missing. Mistakes are in `report`.
@@ -45,7 +37,6 @@ pub fn settings(
     let context = Context {
         source,
         environment,
-        report,
     };
     let mut root = Section::new(root, "", Names::Exact, Place::Nowhere, report);
     let listen = listen(&mut root);

@@ -134,7 +134,6 @@ fn credential(
     let username = basic.text("username");
     let password = secret::read(&mut basic, SecretKeys::PASSWORD, context);
     let encoding = encoding(&mut basic);
-    let place = basic.place.clone();
     let result = match (enabled, username, password) {
         (false, ..) => Some(CredentialSettings::None),
         (true, Some(username), Some(password)) => {
@@ -151,16 +150,14 @@ fn credential(
                 encoding,
             })
         }
-        (true, None, _) => {
-            basic.error(&place, "`username` is missing", "");
-            None
-        }
-        (true, Some(_), None) => {
+        (true, username, password) => {
+            if username.is_none() {
+                basic.missing("username", "the gateway's name at the key manager");
+            }
             // A secret that is given and cannot be read has its own problem already.
-            if !context.has_problem_in(&basic) {
-                basic.error(
-                    &place,
-                    "`password` is missing",
+            if password.is_none() && !SecretKeys::PASSWORD.any_given(&basic) {
+                basic.missing(
+                    "password",
                     "set `password_file`, `password_env` or `password`",
                 );
             }

@@ -59,8 +59,14 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
 pub fn load_source(source: Source, environment: &Environment) -> Result<Loaded, Problems> {
     let report = Report::default();
     let mut root = tree::Table::parse(&source.text, &report);
-    environment.overlay(&mut root, &report);
-    let settings = check::settings(root, &source, environment, &report);
+    // What a broken text means is guesswork: only what breaks it is told.
+    let settings = match report.has_errors() {
+        true => None,
+        false => {
+            environment.overlay(&mut root, &report);
+            check::settings(root, &source, environment, &report)
+        }
+    };
     let failed = report.has_errors();
     let problems = Problems {
         source,

@@ -64,14 +64,6 @@ impl Report {
         self.problems.borrow().len()
     }
 
-    /// Whether something is reported about this section.
-    pub fn mentions(&self, section: &str) -> bool {
-        self.problems
-            .borrow()
-            .iter()
-            .any(|problem| problem.section == section)
-    }
-
     /// All problems, in the order of the file; what has no place in it comes last.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();

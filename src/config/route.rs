@@ -117,7 +117,10 @@ fn route(
     }
     let path = match path {
         Some(text) => checked(section, text, PathPattern::parse),
-        None => missing(section, "path", "for everything: path = \"/*\""),
+        None => {
+            section.missing("path", "for everything: path = \"/*\"");
+            None
+        }
     };
     let methods = methods(section);
     let upstream = upstream(section, upstreams);
@@ -150,13 +153,6 @@ fn default_name(host: Option<&HostPattern>, methods: Methods, path: &PathPattern
         Methods::ANY => format!("{host}{path}"),
         methods => format!("{} {host}{path}", methods.to_string().replace(", ", ",")),
     }
-}
-
-fn missing<T>(section: &Section<'_>, key: &str, hint: &str) -> Option<T> {
-    if !section.has_misspelt(key) {
-        section.error(&section.place, format!("`{key}` is missing"), hint);
-    }
-    None
 }
 
 /// `Some(None)` when the key is not there, `None` when its value is wrong.
@@ -361,11 +357,8 @@ impl Upstreams {
 
 fn upstream(section: &mut Section<'_>, upstreams: &mut Upstreams) -> Option<UpstreamId> {
     let Some(text) = section.text("upstream") else {
-        return missing(
-            section,
-            "upstream",
-            "for instance \"http://127.0.0.1:9000\"",
-        );
+        section.missing("upstream", "for instance \"http://127.0.0.1:9000\"");
+        return None;
     };
     match parse_upstream(&text.value) {
         Ok(settings) => Some(upstreams.id(settings)),

@@ -28,6 +28,13 @@ impl SecretKeys {
         file: "token_file",
         variable: "token_env",
     };
+
+    /// Whether one of the three was there.
+    pub fn any_given(self, section: &Section<'_>) -> bool {
+        [self.inline, self.file, self.variable]
+            .iter()
+            .any(|key| section.was_given(key))
+    }
 }
 
 /// Reads a secret; `None` when it is not given, or could not be read (which is then reported).

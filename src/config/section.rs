@@ -27,6 +27,8 @@ pub struct Section<'r> {
     names: Names,
     table: Table,
     asked: Vec<&'static str>,
+    /// Those of `asked` that were there.
+    given: Vec<&'static str>,
     report: &'r Report,
 }
 
@@ -45,6 +47,7 @@ impl<'r> Section<'r> {
             names,
             table,
             asked: Vec::new(),
+            given: Vec::new(),
             report,
         }
     }
@@ -264,13 +267,21 @@ impl<'r> Section<'r> {
         self.table.entries
     }
 
-    /// Whether a key is there that was probably meant to be `key`: it will be reported as unknown,
-    /// so that it need not be reported as missing.
-    pub fn has_misspelt(&self, key: &str) -> bool {
-        self.table
+    pub fn was_given(&self, key: &str) -> bool {
+        self.given.contains(&key)
+    }
+
+    /// Reports that `key` is missing, unless something else is or will be said about it: it has the
+    /// wrong type, or is misspelt.
+    pub fn missing(&self, key: &str, hint: &str) {
+        let misspelt = self
+            .table
             .entries
             .iter()
-            .any(|entry| nearest(&entry.key, &[key]).is_some())
+            .any(|entry| nearest(&entry.key, &[key]).is_some());
+        if !misspelt && !self.was_given(key) {
+            self.error(&self.place, format!("`{key}` is missing"), hint);
+        }
     }
 
     /// From here on keys are compared in another way.
@@ -293,10 +304,14 @@ impl<'r> Section<'r> {
             self.asked.push(key);
         }
         let names = self.names;
-        self.table.take(|other| match names {
+        let entry = self.table.take(|other| match names {
             Names::Exact => other == key,
             Names::Loose => fold(other) == fold(key),
-        })
+        });
+        if entry.is_some() {
+            self.given.push(key);
+        }
+        entry
     }
 
     /// Ends the reading: what nobody asked for is unknown.

@@ -57,8 +57,7 @@ pub struct Entry {
 }
 
 impl Table {
-    /// Reads a TOML text. Syntax errors go to `report`; what could be read is returned anyway, so
-    /// that other mistakes are found in the same run.
+    /// Reads a TOML text. All syntax errors go to `report`.
     pub fn parse(text: &str, report: &Report) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
