@@ -2,7 +2,7 @@
 //!
 //! The modules stand in one order and use only what is to their left (`tests/tidy.rs` proves it):
 //!
-//! `domain < config < metrics < auth < gateway < admin < server < demo < cli < main`
+//! `domain < config < metrics < lifecycle < auth < gateway < admin < server < demo < cli < main`
 //!
 //! `ARCHITECTURE.md` tells how a request goes through them.
 

@@ -184,9 +184,7 @@ fn secrets_are_in_no_message() {
     check.env("PORTCULLIS__ADMIN__TOKEN__X", "hunter4");
     let (code, out, err) = told(&check.output().unwrap());
     assert_eq!(code, 78);
-    assert!(!format!("{out}{err}").contains("hunter2"), "{err}");
-    assert!(!format!("{out}{err}").contains("hunter3"), "{err}");
-    assert!(!format!("{out}{err}").contains("hunter4"), "{err}");
+    assert!(!format!("{out}{err}").contains("hunter"), "{err}");
 }
 
 #[test]

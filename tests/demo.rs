@@ -57,7 +57,7 @@ fn each_line_gives_what_it_promises() {
     );
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("requests passed with a token"), "{rest}");
+    assert!(rest.contains("Requests passed with a token"), "{rest}");
     for promise in promises {
         if let Some((_, token)) = promise.command.split_once("Bearer ") {
             let token = token.trim_end_matches(['\'']).split('\'').next().unwrap();

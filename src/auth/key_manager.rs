@@ -88,12 +88,9 @@ impl KeyManager {
                 .map_err(|_| Fail::new(Unavailable::Lost))?;
             self.metrics.introspection.in_flight.inc();
             let _in_flight = Landing(&self.metrics);
-            let started = Instant::now();
+            let timed = Timed(&self.metrics, Instant::now());
             let answer = self.ask(token).await;
-            self.metrics
-                .introspection
-                .duration
-                .observe(started.elapsed().as_secs_f64());
+            drop(timed);
             read(&answer?)
         };
         let waiting_for_place = self.calls.available_permits() == 0;
@@ -207,6 +204,16 @@ impl Fail {
             kind,
             detail: Some(cause.to_string()),
         }
+    }
+}
+
+/// Observes the time of a call however it ends, cut off by its time limit too.
+struct Timed<'a>(&'a Metrics, Instant);
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        let duration = &self.0.introspection.duration;
+        duration.observe(self.1.elapsed().as_secs_f64());
     }
 }
 

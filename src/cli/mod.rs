@@ -103,6 +103,8 @@ fn run(file: &std::path::Path) -> Exit {
         Err(problems) => return refuse(&problems),
     };
     eprint!("{warnings}");
+    // With it goes the text of the file, and what secrets stood in it.
+    drop(warnings);
     logging::init(settings.log.level);
     match Server::build(settings, Box::new(std::io::stdout())) {
         Ok(server) => {

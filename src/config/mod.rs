@@ -17,6 +17,7 @@ use std::path::Path;
 
 pub use env::Environment;
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
+pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, CredentialEncoding, CredentialSettings, KeyManagerSettings, Listen, LogFormat,
     LogLevel, LogSettings, Settings, TokenCacheSettings, UpstreamSettings,

@@ -217,17 +217,68 @@ impl Spot {
     }
 }
 
-/// The line as it may be shown: what stands behind a key that names a secret is left out.
+/// Keys whose values may be shown, and what is misspelt but nearer to one of them than to a secret's.
+/// Everything else is taken for a secret: a table on one line, a part of a longer text.
+const SHOWN_KEYS: [&str; 26] = [
+    "access",
+    "audience",
+    "credentialencoding",
+    "enabled",
+    "forwardtoken",
+    "host",
+    "http",
+    "identityheaders",
+    "inactivettl",
+    "introspecturl",
+    "issuer",
+    "level",
+    "listen",
+    "maxbytes",
+    "maxentries",
+    "maxttl",
+    "methods",
+    "name",
+    "path",
+    "public",
+    "scopes",
+    "serverurl",
+    "timeout",
+    "tokencontext",
+    "upstream",
+    "username",
+];
+
+const SECRET_KEYS: [&str; 10] = [
+    "accesstoken",
+    "basic",
+    "clientsecret",
+    "key",
+    "keyfile",
+    "oauth2",
+    "password",
+    "refreshtoken",
+    "secret",
+    "token",
+];
+
+/// The line as it may be shown: with nothing in it that could be a secret.
 fn hide_secrets(line: &str) -> String {
-    const SECRET_WORDS: [&str; 4] = ["password", "secret", "token", "key"];
-    let Some((key, value)) = line.split_once('=') else {
+    const HIDDEN: &str = "[redacted]";
+    let trimmed = line.trim_start();
+    let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']);
+    if trimmed.is_empty() || trimmed.starts_with('#') || is_header {
         return line.to_owned();
+    }
+    let Some((key, value)) = line.split_once('=') else {
+        // No key, no value: the middle of something, or no TOML at all.
+        return HIDDEN.to_owned();
     };
-    let folded = super::fold(key);
-    let names_secret = SECRET_WORDS.iter().any(|word| folded.ends_with(word));
-    match names_secret && !value.trim().is_empty() {
-        true => format!("{key}= [redacted]"),
-        false => line.to_owned(),
+    let known: Vec<&str> = SHOWN_KEYS.iter().chain(&SECRET_KEYS).copied().collect();
+    let shown = super::section::nearest(key, &known).is_some_and(|key| SHOWN_KEYS.contains(&key));
+    // An address may carry a password.
+    match (shown && !value.contains('@')) || value.trim().is_empty() {
+        true => line.to_owned(),
+        false => format!("{key}= {HIDDEN}"),
     }
 }
 
@@ -279,7 +330,7 @@ mod tests {
         };
         assert_eq!(
             problems.to_string(),
-            "error: unknown key `üps`\n  ┌ a.toml:2:2   x\n2 │  üps = 1\n  │  ^^^ did you mean `ups`?\n"
+            "error: unknown key `üps`\n  ┌ a.toml:2:2   x\n2 │  üps = [redacted]\n  │  ^^^ did you mean `ups`?\n"
         );
         assert_eq!(problems.summary(), "1 error");
     }
@@ -287,12 +338,29 @@ mod tests {
     #[test]
     fn secrets_in_the_quoted_line_are_left_out() {
         for line in [
-            "password = \"x\"",
-            "clientSecret=\"x\"",
-            " access_token = 'x'",
+            "password = \"hunter2\"",
+            "clientSecret=\"hunter2\"",
+            " access_token = 'hunter2'",
+            "passwort = \"hunter2\"",
+            "tokn = \"hunter2\"",
+            "clientSecert = \"hunter2\"",
+            "nonsense = \"hunter2\"",
+            "password: \"hunter2\"",
+            "basic = { username = \"g\", password = \"hunter2\" }",
+            "upstream = \"http://user:hunter2@localhost\"",
+            "hunter2\"\"\"",
+            "[\"hunter2\"",
         ] {
-            assert!(!hide_secrets(line).contains('x'), "{line}");
+            assert!(!hide_secrets(line).contains("hunter2"), "{line}");
         }
-        assert_eq!(hide_secrets("path = \"x\""), "path = \"x\"");
+        for line in [
+            "path = \"x\"",
+            "[keyManager]",
+            "[[route]]",
+            "# a comment",
+            "\tlevel = \"x\"",
+        ] {
+            assert_eq!(hide_secrets(line), line);
+        }
     }
 }

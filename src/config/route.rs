@@ -15,6 +15,9 @@ use crate::domain::{
     Access, HostPattern, Methods, PathPattern, Policy, Route, RouteTable, ScopeRule, UpstreamId,
 };
 
+/// What metrics call requests that no route matched.
+pub const NO_ROUTE: &str = "_none";
+
 /// Headers that the gateway itself, or the connection, owns.
 const RESERVED_HEADERS: [&str; 14] = [
     "authorization",
@@ -130,6 +133,13 @@ fn route(
         .is_some_and(|value| value.value);
     let identity_headers = identity_headers(section);
     let (path, host, methods) = (path?, host?, methods?);
+    if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
+        section.error(
+            &name.place,
+            "this name stands for requests without a route",
+            "",
+        );
+    }
     let name = name.map_or_else(
         || default_name(host.as_ref(), methods, &path),
         |name| name.value,
@@ -313,7 +323,11 @@ fn identity_headers(section: &mut Section<'_>) -> Box<[(HeaderName, Box<str>)]> 
     let mut headers = Vec::new();
     for entry in section.section("identity_headers").into_entries() {
         let name = entry.key.parse::<HeaderName>().ok();
-        let usable = name.filter(|name| !RESERVED_HEADERS.contains(&name.as_str()));
+        // With `_` many servers read the same name as with `-`, so that one could be passed off for
+        // the other.
+        let usable = name.filter(|name| {
+            !RESERVED_HEADERS.contains(&name.as_str()) && !name.as_str().contains('_')
+        });
         let Some(name) = usable else {
             let what = format!("`{}` cannot be an identity header", entry.key);
             section.error(

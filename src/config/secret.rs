@@ -92,7 +92,7 @@ fn from_file(
     context: &Context<'_>,
 ) -> Option<Placed<Secret>> {
     let path = find(&file.value, context);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_bounded(&path) {
         Ok(text) => text,
         Err(fault) => {
             let what = format!("the secret cannot be read from {}: {fault}", path.display());
@@ -111,6 +111,18 @@ fn from_file(
         );
     }
     Some(placed(&text, file.place))
+}
+
+/// A device in the place of a file must not be read without end.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    /// Bytes; far more than any key or token has.
+    const MOST: u64 = 64 * 1024;
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(MOST)
+        .read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// A bare name is looked for where systemd and container engines put secrets; other relative paths

@@ -74,7 +74,7 @@ pub fn run(ports: Ports) -> Result<(), StartFailure> {
     let passed = metrics.decided(Reason::Active);
     let calls = key_manager.introspections();
     print(&format!(
-        "\n{passed} requests passed with a token; the key manager was asked {calls} times.\n"
+        "\nRequests passed with a token: {passed}. Questions to the key manager: {calls}.\n"
     ));
     Ok(())
 }

@@ -14,14 +14,11 @@ use http::StatusCode;
 use prometheus::{Encoder, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::{
-    config::Settings,
+    config::{NO_ROUTE, Settings},
     domain::{KnownMethod, Methods, Reason},
 };
 use grid::Grid;
 use maker::Maker;
-
-/// The `route` label of requests that no route matched.
-pub const NO_ROUTE: &str = "_none";
 
 /// Status codes with a label of their own; the first ten, which the gateway itself answers with,
 /// or any upstream may, are shown from the start.
