@@ -1,0 +1,63 @@
+//! A configuration: any text, with one environment variable over it when the first line is
+//! `PORTCULLIS__…=…` or `keymanager_…=…`.
+
+#![no_main]
+
+use http::Method;
+use libfuzzer_sys::fuzz_target;
+use portcullis::{
+    config::{Environment, Severity, Source, load_source},
+    domain::KnownMethod,
+    metrics::Metrics,
+};
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    // A secret may be read from a file: devices that never end are no business of this target.
+    if text.contains("/dev") || text.contains("/proc") {
+        return;
+    }
+    let (variable, text) = match text.split_once('\n') {
+        Some((line, rest))
+            if line.starts_with("PORTCULLIS__") || line.starts_with("keymanager_") =>
+        {
+            (line.split_once('='), rest)
+        }
+        _ => (None, text),
+    };
+    let environment = match variable {
+        Some(variable) => Environment::from([variable]),
+        None => Environment::default(),
+    };
+    match load_source(Source::memory(text), &environment) {
+        Ok(loaded) => {
+            assert_eq!(loaded.warnings.count(Severity::Error), 0);
+            let _ = loaded.warnings.to_string();
+            let routes = &loaded.settings.routes;
+            for route in routes.routes() {
+                let host = route
+                    .host
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                routes.find(
+                    &host,
+                    KnownMethod::of(&Method::GET),
+                    &route.path.to_string(),
+                );
+                assert!(route.upstream.0 < loaded.settings.upstreams.len());
+            }
+            let metrics = Metrics::new(&loaded.settings).expect("settings give metrics");
+            metrics.encode().expect("metrics are written");
+        }
+        Err(problems) => {
+            assert!(
+                problems.count(Severity::Error) > 0,
+                "refused without a reason"
+            );
+            assert!(!problems.to_string().is_empty());
+        }
+    }
+});
