@@ -204,7 +204,7 @@ impl Inner {
 
 /// How long an active answer may be kept: `max_ttl`, and never past `exp` (RFC 7662 §4).
 pub fn life(grant: &Grant, max_ttl: Duration, now: UnixSeconds) -> Duration {
-    match grant.expires_at {
+    match grant.expires_at() {
         None => max_ttl,
         Some(exp) => {
             let left = u64::try_from(exp.saturating_sub(now)).unwrap_or(0);

@@ -200,7 +200,7 @@ impl Report<'_> {
     }
 
     fn until(&self, grant: &Grant) -> String {
-        let Some(exp) = grant.expires_at else {
+        let Some(exp) = grant.expires_at() else {
             return "without an end".to_owned();
         };
         let left = u64::try_from(exp.saturating_sub(self.now)).unwrap_or(0);

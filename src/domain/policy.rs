@@ -102,12 +102,12 @@ impl Policy {
     fn check_times(&self, grant: &Grant, now: UnixSeconds) -> Result<(), Denial> {
         let skew = i64::try_from(self.clock_skew.as_secs()).unwrap_or(i64::MAX);
         if grant
-            .expires_at
+            .expires_at()
             .is_some_and(|exp| exp.saturating_add(skew) <= now)
         {
             return Err(Denial::Expired);
         }
-        let earliest = grant.not_before.max(grant.issued_at);
+        let earliest = grant.not_before().max(grant.issued_at());
         if earliest.is_some_and(|time| time > now.saturating_add(skew)) {
             return Err(Denial::NotYetValid);
         }

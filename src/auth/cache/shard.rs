@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use hashbrown::HashTable;
+
 use super::Lookup;
 use crate::domain::{Grant, TokenKey};
 
@@ -16,7 +18,7 @@ const MAX_FREQUENCY: u8 = 3;
 const SMALL_SHARE: usize = 10;
 
 /// What an active answer costs beside its grant: slot, index, queue, reference counts.
-pub const ENTRY_OVERHEAD: usize = size_of::<Slot>() + 2 * (size_of::<TokenKey>() + 16) + 24;
+pub const ENTRY_OVERHEAD: usize = size_of::<Option<Slot>>() * 9 / 8 + 10 + 4 + 16;
 
 /// What a shard holds.
 #[derive(Clone, Copy)]
@@ -33,7 +35,7 @@ pub struct Evicted {
     pub capacity: u64,
 }
 
-type Index<V> = HashMap<TokenKey, V, BuildHasherDefault<PrefixHasher>>;
+type Inactive = HashMap<TokenKey, Instant, BuildHasherDefault<PrefixHasher>>;
 
 /// See the module.
 #[derive(Default)]
@@ -41,14 +43,15 @@ pub struct Shard {
     max_entries: usize,
     max_bytes: usize,
     max_inactive: usize,
-    index: Index<u32>,
+    /// Positions in `slots`, found by the key that stands there.
+    index: HashTable<u32>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     small: VecDeque<u32>,
     main: VecDeque<u32>,
     ghosts: Ghosts,
     bytes: usize,
-    inactive: Index<Instant>,
+    inactive: Inactive,
     inactive_queue: VecDeque<TokenKey>,
     evicted: Evicted,
 }
@@ -92,8 +95,8 @@ impl Shard {
     }
 
     pub fn lookup(&mut self, key: &TokenKey, now: Instant) -> Lookup {
-        if let Some(position) = self.index.get(key)
-            && let Some(slot) = &mut self.slots[*position as usize]
+        if let Some(position) = self.find(key)
+            && let Some(slot) = &mut self.slots[position as usize]
         {
             let left = slot.expires.saturating_duration_since(now);
             if left.is_zero() {
@@ -126,8 +129,8 @@ impl Shard {
             self.remove_active(&key);
             return;
         }
-        if let Some(position) = self.index.get(&key)
-            && let Some(slot) = &mut self.slots[*position as usize]
+        if let Some(position) = self.find(&key)
+            && let Some(slot) = &mut self.slots[position as usize]
         {
             self.bytes = self.bytes - slot.bytes as usize + size;
             slot.grant = grant;
@@ -146,7 +149,9 @@ impl Shard {
                 frequency: 0,
             });
             self.bytes += size;
-            self.index.insert(key, position);
+            let slots = &self.slots;
+            self.index
+                .insert_unique(key.prefix(), position, |position| hash_of(slots, *position));
             self.queue(queue).push_back(position);
         }
         self.drop_expired_heads(now);
@@ -176,11 +181,24 @@ impl Shard {
 
     /// Takes an answer out; its position stays in its queue, empty, until its turn comes.
     pub fn remove_active(&mut self, key: &TokenKey) {
-        if let Some(position) = self.index.remove(key)
+        if let Some(position) = self.unlink(key)
             && let Some(slot) = self.slots[position as usize].take()
         {
             self.bytes -= slot.bytes as usize;
         }
+    }
+
+    fn find(&self, key: &TokenKey) -> Option<u32> {
+        let same = |position: &u32| holds(&self.slots, *position, key);
+        self.index.find(key.prefix(), same).copied()
+    }
+
+    /// Takes a key out of the index.
+    fn unlink(&mut self, key: &TokenKey) -> Option<u32> {
+        let slots = &self.slots;
+        let same = |position: &u32| holds(slots, *position, key);
+        let entry = self.index.find_entry(key.prefix(), same).ok()?;
+        Some(entry.remove().0)
     }
 
     pub fn remove_inactive(&mut self, key: &TokenKey) {
@@ -201,6 +219,10 @@ impl Shard {
                 position
             }
             None => {
+                if self.slots.len() == self.slots.capacity() {
+                    // By an eighth rather than double: most of a cache is slots.
+                    self.slots.reserve_exact(self.slots.len() / 8 + 16);
+                }
                 self.slots.push(Some(slot));
                 // A shard has far fewer than 2^32 entries: `max_entries` is bounded by the config.
                 u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
@@ -257,8 +279,10 @@ impl Shard {
 
     /// Frees a position that no queue holds any more.
     fn release(&mut self, position: u32, now: Instant) {
+        if let Some(key) = self.slots[position as usize].as_ref().map(|slot| slot.key) {
+            self.unlink(&key);
+        }
         if let Some(slot) = self.slots[position as usize].take() {
-            self.index.remove(&slot.key);
             self.bytes -= slot.bytes as usize;
             match slot.expires <= now {
                 true => self.evicted.expired += 1,
@@ -267,6 +291,19 @@ impl Shard {
         }
         self.free.push(position);
     }
+}
+
+/// Whether the slot at `position` has this key, all of it.
+fn holds(slots: &[Option<Slot>], position: u32, key: &TokenKey) -> bool {
+    slots[position as usize]
+        .as_ref()
+        .is_some_and(|slot| slot.key == *key)
+}
+
+fn hash_of(slots: &[Option<Slot>], position: u32) -> u64 {
+    slots[position as usize]
+        .as_ref()
+        .map_or(0, |slot| slot.key.prefix())
 }
 
 /// Digests of tokens that left the small queue unasked. One that comes back was evicted too early
