@@ -3,7 +3,7 @@
 //! Pingora has removed the hop-by-hop fields, and those that `Connection` names, before this runs;
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{
@@ -17,6 +17,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// Headers that [`prepare`] adds to every request.
+const ADDED_HEADERS: usize = 4;
 
 /// What callers may not say: where a request came from, and what to do instead of what it asks.
 /// No proxy is trusted, so whatever stands there is somebody's claim.
@@ -73,19 +76,20 @@ impl Protected {
         is_protected(text) || self.identity.iter().any(|name| name.as_str() == text)
     }
 
-    fn strip(&self, request: &mut RequestHeader) {
+    /// Removes what only the gateway may say; `orphan`: also a `tracestate` that has lost its trace.
+    fn strip(&self, headers: &mut HeaderMap, orphan: bool) {
+        let unwanted = |name: &HeaderName| self.has(name) || (orphan && *name == TRACESTATE);
         // Looking is free of allocation; only a request that carries one pays for the list.
-        if !request.headers.keys().any(|name| self.has(name)) {
+        if !headers.keys().any(unwanted) {
             return;
         }
-        let found: Vec<HeaderName> = request
-            .headers
+        let found: Vec<HeaderName> = headers
             .keys()
-            .filter(|name| self.has(name))
+            .filter(|name| unwanted(name))
             .cloned()
             .collect();
         for name in &found {
-            request.remove_header(name);
+            headers.remove(name);
         }
     }
 }
@@ -94,50 +98,50 @@ fn is_protected(name: &str) -> bool {
     PROTECTED.contains(&name) || name == ALSO_PROTECTED
 }
 
-/// Who sent the request, as the upstream is told.
-pub struct Client {
-    pub address: Option<HeaderValue>,
-    pub host: Option<HeaderValue>,
-}
-
-/// Changes the request for its upstream.
+/// Changes the request for its upstream. `client` is the caller's address.
+///
+/// The header is taken apart once: through Pingora's own interface each name is kept a second time,
+/// in the caller's spelling, which costs more than everything else here. Names therefore go out as
+/// HTTP/2 has them, in lower case; they mean the same (RFC 9110 §5.1).
 ///
 /// # Errors
-/// Never in practice: every name and value is a valid header.
+/// Never in practice: the path has been parsed before.
 pub fn prepare(
     request: &mut RequestHeader,
     route: &Route,
     upstream: &Upstream,
     protected: &Protected,
-    client: Client,
+    client: Option<HeaderValue>,
     context: &Context,
 ) -> pingora::Result<()> {
-    protected.strip(request);
+    let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts = http::request::Parts::from(std::mem::replace(request, nothing));
+    let headers = &mut parts.headers;
+    headers.reserve(ADDED_HEADERS + route.identity_headers.len());
+    protected.strip(headers, !context.trace.continued);
     if !route.forward_token {
-        request.remove_header(&header::AUTHORIZATION);
+        headers.remove(header::AUTHORIZATION);
     }
-    if let Some(path) = &context.normal_path {
-        set_path(request, path)?;
+    if let Some(host) = headers.insert(header::HOST, upstream.host.clone()) {
+        headers.insert(X_FORWARDED_HOST, host);
     }
-    if let Some(address) = client.address {
-        request.insert_header(X_FORWARDED_FOR, address)?;
+    if let Some(client) = client {
+        headers.insert(X_FORWARDED_FOR, client);
     }
-    if let Some(host) = client.host {
-        request.insert_header(X_FORWARDED_HOST, host)?;
-    }
-    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
-    request.insert_header(header::HOST, upstream.host.clone())?;
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(grant) = context.grant() {
         for (name, claim) in &route.identity_headers {
             if let Some(value) = grant.claims().header(claim) {
-                request.insert_header(name.clone(), value)?;
+                headers.insert(name.clone(), value);
             }
         }
     }
-    if !context.trace.continued {
-        request.remove_header(&TRACESTATE);
+    headers.insert(TRACEPARENT, context.trace.header());
+    *request = parts.into();
+    match &context.normal_path {
+        Some(path) => set_path(request, path),
+        None => Ok(()),
     }
-    request.insert_header(TRACEPARENT, context.trace.header())
 }
 
 /// The path in its normal form, with the query as it came. Also turns the absolute form of a
