@@ -1,17 +1,14 @@
 //! What the key manager said of a token: the answer of RFC 7662 §2.2, read strictly.
 
-use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use bytes::Bytes;
-use http::HeaderValue;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::UnixSeconds;
-
-/// Longest claim that is kept for identity headers, in bytes after encoding. Servers commonly
-/// refuse header lines above 8 KiB.
-pub const MAX_CLAIM_BYTES: usize = 8 * 1024;
+use super::{
+    UnixSeconds,
+    claims::{Claims, Span},
+};
 
 /// Most members that an answer may have.
 const MAX_MEMBERS: usize = 256;
@@ -125,8 +122,8 @@ impl Verdict {
         let claims = Claims::new(&members);
         let scope = scope(get("scope"))?;
         Ok(Self::Active(Arc::new(Grant {
-            scope: claims.hold("scope", scope),
-            issuer: claims.hold("iss", text("iss", get("iss"))?.map(Cow::Borrowed)),
+            scope: Text::new(&claims, "scope", scope),
+            issuer: Text::new(&claims, "iss", text("iss", get("iss"))?.map(Cow::Borrowed)),
             audience: audience(&claims, get("aud"))?,
             expires_at: time("exp", get("exp"))?.map(Seconds::new),
             not_before: time("nbf", get("nbf"))?.map(Seconds::new),
@@ -134,6 +131,19 @@ impl Verdict {
             bearer_access_token: is_bearer_access_token(get)?,
             claims,
         })))
+    }
+}
+
+impl Text {
+    /// `text` by its place under `name`, where it stands there as it is.
+    fn new(claims: &Claims, name: &str, text: Option<Cow<'_, str>>) -> Self {
+        let Some(text) = text else {
+            return Text::Absent;
+        };
+        match claims.find(name) {
+            Some(span) if claims.read(span) == Some(&*text) => Text::Claim(span),
+            _ => Text::Own(text.into()),
+        }
     }
 }
 
@@ -208,150 +218,6 @@ impl Grant {
                 .sum(),
         };
         size_of::<Self>() + own(&self.scope) + own(&self.issuer) + audience + self.claims.size()
-    }
-}
-
-/// The members of an answer in a form that can go into a header: strings as they are, everything
-/// else as JSON; bytes that a header may not carry, and `%`, are percent-encoded. All of them share
-/// one buffer, so a header value is a reference to it, not a copy.
-pub struct Claims {
-    /// Name, value, name, value …
-    text: Bytes,
-    /// Where each name and each value ends.
-    ends: Box<[u32]>,
-}
-
-/// A part of the claims' text.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Claims {
-    fn new(members: &[(String, Value)]) -> Self {
-        let mut text = Vec::new();
-        let mut ends = Vec::with_capacity(2 * members.len());
-        for (name, value) in members {
-            if value.is_null() {
-                continue;
-            }
-            let start = text.len();
-            text.extend_from_slice(name.as_bytes());
-            let middle = text.len();
-            match value {
-                Value::String(string) => encode(string, &mut text),
-                other => encode(&other.to_string(), &mut text),
-            }
-            if text.len() - middle > MAX_CLAIM_BYTES {
-                text.truncate(start);
-                continue;
-            }
-            ends.extend([offset(middle), offset(text.len())]);
-        }
-        Self {
-            // An exact allocation, shared from the start: slices of it cost a reference count.
-            text: Bytes::from(text.into_boxed_slice()),
-            ends: ends.into(),
-        }
-    }
-
-    /// The claim as it goes into a header.
-    pub fn header(&self, name: &str) -> Option<HeaderValue> {
-        let span = self.find(name)?;
-        HeaderValue::from_maybe_shared(self.text.slice(span.range())).ok()
-    }
-
-    /// The claim as text, encoded as in [`Claims::header`].
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.read(self.find(name)?)
-    }
-
-    /// Names and encoded values, in the order of the answer.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.spans()
-            .filter_map(|(name, value)| Some((self.read(name)?, self.read(value)?)))
-    }
-
-    fn find(&self, name: &str) -> Option<Span> {
-        self.spans()
-            .find(|(span, _)| self.text[span.range()] == *name.as_bytes())
-            .map(|(_, value)| value)
-    }
-
-    fn spans(&self) -> impl Iterator<Item = (Span, Span)> {
-        let mut start = 0;
-        self.ends.chunks_exact(2).map(move |ends| {
-            let name = Span {
-                start,
-                end: ends[0],
-            };
-            let value = Span {
-                start: ends[0],
-                end: ends[1],
-            };
-            start = ends[1];
-            (name, value)
-        })
-    }
-
-    fn read(&self, span: Span) -> Option<&str> {
-        std::str::from_utf8(&self.text[span.range()]).ok()
-    }
-
-    /// `text` by its place under `name`, where it stands there as it is.
-    fn hold(&self, name: &str, text: Option<Cow<'_, str>>) -> Text {
-        let Some(text) = text else {
-            return Text::Absent;
-        };
-        match self.find(name) {
-            Some(span) if self.read(span) == Some(&*text) => Text::Claim(span),
-            _ => Text::Own(text.into()),
-        }
-    }
-
-    fn size(&self) -> usize {
-        /// Bytes that the text's reference count takes.
-        const SHARED: usize = 32;
-        self.text.len() + SHARED + size_of_val(&*self.ends)
-    }
-}
-
-impl Span {
-    fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
-impl fmt::Debug for Claims {
-    /// Claims are personal data: only their names are printed.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(|(name, _)| name))
-            .finish()
-    }
-}
-
-fn offset(position: usize) -> u32 {
-    // The key manager's answer is bounded far below 4 GiB before it comes here.
-    u32::try_from(position).unwrap_or(u32::MAX)
-}
-
-/// Visible ASCII and inner spaces stay; everything else, and `%`, becomes `%XX` of its UTF-8 bytes.
-fn encode(value: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let last = value.len().saturating_sub(1);
-    for (position, byte) in value.bytes().enumerate() {
-        let inner_space = byte == b' ' && position != 0 && position != last;
-        if (byte.is_ascii_graphic() && byte != b'%') || inner_space {
-            out.push(byte);
-        } else {
-            out.extend([
-                b'%',
-                HEX[usize::from(byte >> 4)],
-                HEX[usize::from(byte & 15)],
-            ]);
-        }
     }
 }
 
@@ -435,7 +301,7 @@ fn audience(claims: &Claims, value: Option<&Value>) -> Result<Audience, BadAnswe
         Some(Value::Array(_)) => strings("aud", value).map(Audience::Many),
         one => {
             let one = text("aud", one)?.map(Cow::Borrowed);
-            Ok(Audience::One(claims.hold("aud", one)))
+            Ok(Audience::One(Text::new(claims, "aud", one)))
         }
     }
 }
@@ -614,38 +480,5 @@ mod tests {
                 "{json}"
             );
         }
-    }
-
-    #[test]
-    fn claims_cannot_break_out_of_a_header() {
-        let grant = grant(
-            r#"{"active":true,"sub":"x\r\nX-Admin: true","name":"Jürgen 100%","pad":" a ",
-                "n":7,"roles":["a","b"],"nothing":null}"#,
-        );
-        let claims = grant.claims();
-        assert_eq!(claims.header("sub").unwrap(), "x%0D%0AX-Admin: true");
-        assert_eq!(claims.text("name"), Some("J%C3%BCrgen 100%25"));
-        assert_eq!(claims.text("pad"), Some("%20a%20"));
-        assert_eq!(claims.text("n"), Some("7"));
-        assert_eq!(claims.text("roles"), Some(r#"["a","b"]"#));
-        assert_eq!(claims.header("nothing"), None);
-    }
-
-    #[test]
-    fn a_claim_too_long_for_a_header_is_left_out() {
-        let long = "a".repeat(MAX_CLAIM_BYTES + 1);
-        let grant = grant(&format!(
-            r#"{{"active":true,"before":"1","long":"{long}","after":"2"}}"#
-        ));
-        assert_eq!(grant.claims().header("long"), None);
-        assert_eq!(grant.claims().text("before"), Some("1"));
-        assert_eq!(grant.claims().text("after"), Some("2"));
-        assert!(grant.size() < 2_000);
-    }
-
-    #[test]
-    fn printing_a_grant_shows_no_claim() {
-        let grant = grant(r#"{"active":true,"sub":"secret-subject"}"#);
-        assert!(!format!("{:?}", grant.claims()).contains("secret-subject"));
     }
 }

@@ -14,6 +14,7 @@
 //! | [`Reason`] | one word for the outcome of a request, from a closed list |
 //! | [`Route`], [`RouteTable`] | where requests go |
 
+mod claims;
 mod denial;
 mod grant;
 mod method;
@@ -24,8 +25,9 @@ mod route;
 mod secret;
 mod token;
 
+pub use claims::{Claims, MAX_CLAIM_BYTES};
 pub use denial::{Challenge, Denial};
-pub use grant::{BadAnswer, Claims, Grant, MAX_CLAIM_BYTES, Verdict};
+pub use grant::{BadAnswer, Grant, Verdict};
 pub use method::{KnownMethod, Methods};
 pub use path::{MalformedPath, RequestPath};
 pub use policy::{Access, Permit, Policy, ScopeRule};

@@ -1,0 +1,192 @@
+//! What an answer says, member by member, ready to go into headers.
+
+use std::{fmt, ops::Range};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde_json::Value;
+
+/// Longest claim that is kept for identity headers, in bytes after encoding. Servers commonly
+/// refuse header lines above 8 KiB.
+pub const MAX_CLAIM_BYTES: usize = 8 * 1024;
+
+/// The members of an answer in a form that can go into a header: strings as they are, everything
+/// else as JSON; bytes that a header may not carry, and `%`, are percent-encoded. All of them share
+/// one buffer, so a header value is a reference to it, not a copy.
+pub struct Claims {
+    /// Name, value, name, value …
+    text: Bytes,
+    /// Where each name and each value ends.
+    ends: Box<[u32]>,
+}
+
+/// A part of the claims' text.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Claims {
+    pub fn new(members: &[(String, Value)]) -> Self {
+        let mut text = Vec::new();
+        let mut ends = Vec::with_capacity(2 * members.len());
+        for (name, value) in members {
+            if value.is_null() {
+                continue;
+            }
+            let start = text.len();
+            text.extend_from_slice(name.as_bytes());
+            let middle = text.len();
+            match value {
+                Value::String(string) => encode(string, &mut text),
+                other => encode(&other.to_string(), &mut text),
+            }
+            if text.len() - middle > MAX_CLAIM_BYTES {
+                text.truncate(start);
+                continue;
+            }
+            ends.extend([offset(middle), offset(text.len())]);
+        }
+        Self {
+            // An exact allocation, shared from the start: slices of it cost a reference count.
+            text: Bytes::from(text.into_boxed_slice()),
+            ends: ends.into(),
+        }
+    }
+
+    /// The claim as it goes into a header.
+    pub fn header(&self, name: &str) -> Option<HeaderValue> {
+        let span = self.find(name)?;
+        HeaderValue::from_maybe_shared(self.text.slice(span.range())).ok()
+    }
+
+    /// The claim as text, encoded as in [`Claims::header`].
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.read(self.find(name)?)
+    }
+
+    /// Names and encoded values, in the order of the answer.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.spans()
+            .filter_map(|(name, value)| Some((self.read(name)?, self.read(value)?)))
+    }
+
+    pub fn find(&self, name: &str) -> Option<Span> {
+        self.spans()
+            .find(|(span, _)| self.text[span.range()] == *name.as_bytes())
+            .map(|(_, value)| value)
+    }
+
+    fn spans(&self) -> impl Iterator<Item = (Span, Span)> {
+        let mut start = 0;
+        self.ends.chunks_exact(2).map(move |ends| {
+            let name = Span {
+                start,
+                end: ends[0],
+            };
+            let value = Span {
+                start: ends[0],
+                end: ends[1],
+            };
+            start = ends[1];
+            (name, value)
+        })
+    }
+
+    pub fn read(&self, span: Span) -> Option<&str> {
+        std::str::from_utf8(&self.text[span.range()]).ok()
+    }
+
+    pub fn size(&self) -> usize {
+        /// Bytes that the text's reference count takes.
+        const SHARED: usize = 32;
+        self.text.len() + SHARED + size_of_val(&*self.ends)
+    }
+}
+
+impl Span {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+impl fmt::Debug for Claims {
+    /// Claims are personal data: only their names are printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+fn offset(position: usize) -> u32 {
+    // The key manager's answer is bounded far below 4 GiB before it comes here.
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+/// Visible ASCII and inner spaces stay; everything else, and `%`, becomes `%XX` of its UTF-8 bytes.
+fn encode(value: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let last = value.len().saturating_sub(1);
+    for (position, byte) in value.bytes().enumerate() {
+        let inner_space = byte == b' ' && position != 0 && position != last;
+        if (byte.is_ascii_graphic() && byte != b'%') || inner_space {
+            out.push(byte);
+        } else {
+            out.extend([
+                b'%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{Grant, Verdict};
+
+    fn grant(json: &str) -> Arc<Grant> {
+        match Verdict::parse(json.as_bytes()) {
+            Ok(Verdict::Active(grant)) => grant,
+            other => panic!("{json}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn claims_cannot_break_out_of_a_header() {
+        let grant = grant(
+            r#"{"active":true,"sub":"x\r\nX-Admin: true","name":"Jürgen 100%","pad":" a ",
+                "n":7,"roles":["a","b"],"nothing":null}"#,
+        );
+        let claims = grant.claims();
+        assert_eq!(claims.header("sub").unwrap(), "x%0D%0AX-Admin: true");
+        assert_eq!(claims.text("name"), Some("J%C3%BCrgen 100%25"));
+        assert_eq!(claims.text("pad"), Some("%20a%20"));
+        assert_eq!(claims.text("n"), Some("7"));
+        assert_eq!(claims.text("roles"), Some(r#"["a","b"]"#));
+        assert_eq!(claims.header("nothing"), None);
+    }
+
+    #[test]
+    fn a_claim_too_long_for_a_header_is_left_out() {
+        let long = "a".repeat(MAX_CLAIM_BYTES + 1);
+        let grant = grant(&format!(
+            r#"{{"active":true,"before":"1","long":"{long}","after":"2"}}"#
+        ));
+        assert_eq!(grant.claims().header("long"), None);
+        assert_eq!(grant.claims().text("before"), Some("1"));
+        assert_eq!(grant.claims().text("after"), Some("2"));
+        assert!(grant.size() < 2_000);
+    }
+
+    #[test]
+    fn printing_a_grant_shows_no_claim() {
+        let grant = grant(r#"{"active":true,"sub":"secret-subject"}"#);
+        assert!(!format!("{:?}", grant.claims()).contains("secret-subject"));
+    }
+}
