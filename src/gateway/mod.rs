@@ -1,7 +1,7 @@
 //! The proxy: route → token → verdict → policy → permit → upstream.
 //!
 //! Each hook of Pingora's pipeline is a few lines here and says where the work is done. The order of
-//! steps is the order of lines in [`Gateway::authorize`].
+//! steps is the order of lines in `Gateway::authorize`.
 
 mod access_log;
 mod context;
