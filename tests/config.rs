@@ -57,7 +57,8 @@ fn say(input: &str) -> String {
             settings
                 .key_manager
                 .map_or("nobody".to_owned(), |key_manager| key_manager
-                    .introspect_url
+                    .endpoint
+                    .url()
                     .to_string())
         ),
         Err(problems) => format!("{problems}{}\n", problems.summary()),

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use http::{Uri, uri::Scheme};
+use http::{HeaderName, HeaderValue, Uri, header, uri::Scheme};
 
 use super::{
     check::Context,
+    credential::{self, Surroundings},
+    pem,
     problem::Place,
-    secret::{self, SecretKeys},
     section::{Names, Placed, Section},
-    settings::{CredentialEncoding, CredentialSettings, KeyManagerSettings},
+    settings::{CredentialSettings, EndpointSettings, KeyManagerSettings},
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,26 +20,101 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerSettings> {
     // The original's file spells one table `[keyManager]` and `[keymanager.security.basic]`.
     let mut section = root.optional_loose_section("keyManager")?;
-    let url = introspect_url(&mut section);
+    let (endpoint, issuer) = endpoint(&mut section);
     let timeout = timeout(&mut section);
     let token_type_hint = section.text("tokenTypeHint").map(|hint| hint.value);
+    let extra_params = section.pairs("extraParams");
+    let extra_headers = extra_headers(&mut section);
+    let (tls, shows_certificate) = pem::read(&mut section, context);
     let mut security = section.section("security");
-    let loopback = url.as_ref().is_some_and(is_loopback);
-    let credential = credential(&mut security, loopback, context);
+    let around = Surroundings {
+        loopback: endpoint
+            .as_ref()
+            .is_some_and(|endpoint| is_loopback(endpoint.url())),
+        discovers: matches!(endpoint, Some(EndpointSettings::DiscoveredFrom(_))),
+        tls: &tls,
+        shows_certificate,
+        context,
+    };
+    let mut credential = credential::read(&mut security, &around);
+    if let (Some(CredentialSettings::PrivateKeyJwt(jwt)), Some(issuer)) = (&mut credential, issuer)
+    {
+        // An assertion is meant for the issuer rather than for one of its endpoints.
+        jwt.audience.get_or_insert(issuer);
+    }
     security.finish();
     let place = section.place.clone();
-    if let Some(url) = &url {
-        warn_of_risks(&section, &place, url, &credential);
+    if let Some(endpoint) = &endpoint {
+        warn_of_risks(
+            &section,
+            &place,
+            endpoint.url(),
+            &credential,
+            shows_certificate,
+        );
     }
     section.finish();
-    let url = url?;
+    let endpoint = endpoint?;
     Some(KeyManagerSettings {
-        name: url.authority()?.to_string(),
-        introspect_url: url,
+        name: endpoint.url().authority()?.to_string(),
+        endpoint,
         timeout,
         token_type_hint,
+        extra_params: extra_params.into_iter().map(|pair| pair.value).collect(),
+        extra_headers,
+        tls,
         credential: credential?,
     })
+}
+
+/// `issuer`, or an address; and the issuer as it is written.
+fn endpoint(section: &mut Section<'_>) -> (Option<EndpointSettings>, Option<String>) {
+    let Some(issuer) = section.text("issuer") else {
+        return (introspect_url(section).map(EndpointSettings::At), None);
+    };
+    for key in ["serverUrl", "introspectUrl", "tokenContext"] {
+        if let Some(other) = section.text(key) {
+            section.error(
+                &other.place,
+                format!("`{key}` and `issuer` both say where to ask"),
+                "keep one of them",
+            );
+        }
+    }
+    match parse_url(&issuer.value) {
+        Ok(url) => (
+            Some(EndpointSettings::DiscoveredFrom(url)),
+            Some(issuer.value),
+        ),
+        Err(hint) => {
+            section.error(&issuer.place, "this is not the address of an issuer", hint);
+            (None, None)
+        }
+    }
+}
+
+fn extra_headers(section: &mut Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    const OURS: [HeaderName; 5] = [
+        header::AUTHORIZATION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::HOST,
+        header::TRANSFER_ENCODING,
+    ];
+    let mut headers = Vec::new();
+    for Placed { value, place } in section.pairs("extraHeaders") {
+        let name = value.0.parse::<HeaderName>();
+        let name = name.ok().filter(|name| !OURS.contains(name));
+        match (name, value.1.parse::<HeaderValue>()) {
+            (Some(name), Ok(mut value)) => {
+                // It may be a key of some kind.
+                value.set_sensitive(true);
+                headers.push((name, value));
+            }
+            _ => section.error(&place, "this cannot be an extra header", ""),
+        }
+    }
+    headers
 }
 
 /// `{serverUrl}/{tokenContext}/introspect`, or `introspectUrl` as it is.
@@ -71,7 +147,7 @@ fn introspect_url(section: &mut Section<'_>) -> Option<Uri> {
             section.error(
                 &section.place.clone(),
                 "the key manager has no address",
-                "set `serverUrl`, or `introspectUrl` for the whole address",
+                "set `serverUrl`, `introspectUrl` for the whole address, or `issuer`",
             );
             return None;
         }
@@ -120,92 +196,12 @@ fn timeout(section: &mut Section<'_>) -> Duration {
     value
 }
 
-/// The enabled scheme; `None` when it cannot be used (which is then reported).
-fn credential(
-    security: &mut Section<'_>,
-    loopback: bool,
-    context: &Context<'_>,
-) -> Option<CredentialSettings> {
-    refuse_oauth2(security);
-    let Some(mut basic) = security.optional_section("basic") else {
-        return Some(CredentialSettings::None);
-    };
-    let enabled = basic.boolean("enabled").is_none_or(|value| value.value);
-    let username = basic.text("username");
-    let password = secret::read(&mut basic, SecretKeys::PASSWORD, context);
-    let encoding = encoding(&mut basic);
-    let result = match (enabled, username, password) {
-        (false, ..) => Some(CredentialSettings::None),
-        (true, Some(username), Some(password)) => {
-            if !loopback && username.value == "admin" && password.value.expose() == "admin" {
-                basic.warn(
-                    &password.place,
-                    "admin/admin is the password that everybody tries first",
-                    "give the gateway an account of its own, which may introspect and no more",
-                );
-            }
-            Some(CredentialSettings::Basic {
-                username: username.value,
-                password: password.value,
-                encoding,
-            })
-        }
-        (true, username, password) => {
-            if username.is_none() {
-                basic.missing("username", "the gateway's name at the key manager");
-            }
-            // A secret that is given and cannot be read has its own problem already.
-            if password.is_none() && !SecretKeys::PASSWORD.any_given(&basic) {
-                basic.missing(
-                    "password",
-                    "set `password_file`, `password_env` or `password`",
-                );
-            }
-            None
-        }
-    };
-    basic.finish();
-    result
-}
-
-fn encoding(basic: &mut Section<'_>) -> CredentialEncoding {
-    let Some(Placed { value, place }) = basic.text("credentialEncoding") else {
-        return CredentialEncoding::Form;
-    };
-    match value.as_str() {
-        "form" => CredentialEncoding::Form,
-        "raw" => CredentialEncoding::Raw,
-        _ => {
-            basic.error(
-                &place,
-                "`credentialEncoding` is \"form\" or \"raw\"",
-                "\"form\" is RFC 6749 §2.3.1 and the default",
-            );
-            CredentialEncoding::Form
-        }
-    }
-}
-
-/// The other schemes of the seed are known, and refused rather than passed over in silence.
-fn refuse_oauth2(security: &mut Section<'_>) {
-    let Some(mut oauth2) = security.optional_section("oauth2") else {
-        return;
-    };
-    let place = oauth2.place.clone();
-    if oauth2.boolean("enabled").is_some_and(|value| value.value) {
-        oauth2.error(
-            &place,
-            "OAuth2 towards the key manager is not supported yet",
-            "use [keymanager.security.basic]",
-        );
-    }
-}
-
 fn warn_of_risks(
     section: &Section<'_>,
     place: &Place,
     url: &Uri,
     credential: &Option<CredentialSettings>,
+    shows_certificate: bool,
 ) {
     if url.scheme() == Some(&Scheme::HTTP) && !is_loopback(url) {
         section.warn(
@@ -214,11 +210,12 @@ fn warn_of_risks(
             "use https (RFC 7662 §4)",
         );
     }
-    if matches!(credential, Some(CredentialSettings::None)) {
+    if matches!(credential, Some(CredentialSettings::None)) && !shows_certificate {
         section.warn(
             place,
             "the key manager is asked without credentials",
-            "RFC 7662 §2.1 wants the endpoint protected: set [keymanager.security.basic]",
+            "RFC 7662 §2.1 wants the endpoint protected; if that is done otherwise, say so by \
+             [keymanager.security.none]",
         );
     }
 }

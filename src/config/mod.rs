@@ -4,14 +4,18 @@
 //! Every mistake is found in one run; nothing starts while there is one.
 
 mod check;
+mod credential;
 mod env;
 mod key_manager;
+mod oauth2;
+mod pem;
 mod problem;
 mod route;
 mod secret;
 mod section;
 mod settings;
 mod tree;
+mod upstream;
 
 use std::path::Path;
 
@@ -19,8 +23,10 @@ pub use env::Environment;
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use route::NO_ROUTE;
 pub use settings::{
-    AdminSettings, CredentialEncoding, CredentialSettings, KeyManagerSettings, Listen, LogFormat,
-    LogLevel, LogSettings, Settings, TokenCacheSettings, UpstreamSettings,
+    AdminSettings, ClientCertificate, ClientSettings, CredentialBearer, CredentialEncoding,
+    CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, Listen, LogFormat,
+    LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, RefreshSettings, Settings,
+    TlsSettings, TokenCacheSettings, UpstreamSettings,
 };
 
 /// Settings that may be used, and what the operator should know about them.

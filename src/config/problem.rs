@@ -219,10 +219,15 @@ impl Spot {
 
 /// Keys whose values may be shown, and what is misspelt but nearer to one of them than to a secret's.
 /// Everything else is taken for a secret: a table on one line, a part of a longer text.
-const SHOWN_KEYS: [&str; 26] = [
+const SHOWN_KEYS: [&str; 37] = [
     "access",
     "audience",
+    "cafile",
+    "certfile",
+    "clientid",
+    "credentialbearer",
     "credentialencoding",
+    "defaultlife",
     "enabled",
     "forwardtoken",
     "host",
@@ -231,6 +236,8 @@ const SHOWN_KEYS: [&str; 26] = [
     "inactivettl",
     "introspecturl",
     "issuer",
+    "keyfile",
+    "keyid",
     "level",
     "listen",
     "maxbytes",
@@ -240,20 +247,23 @@ const SHOWN_KEYS: [&str; 26] = [
     "name",
     "path",
     "public",
+    "refreshurl",
     "scopes",
     "serverurl",
+    "statefile",
     "timeout",
     "tokencontext",
+    "tokentypehint",
+    "tokenurl",
     "upstream",
     "username",
 ];
 
-const SECRET_KEYS: [&str; 10] = [
+const SECRET_KEYS: [&str; 9] = [
     "accesstoken",
     "basic",
     "clientsecret",
     "key",
-    "keyfile",
     "oauth2",
     "password",
     "refreshtoken",

@@ -1,18 +1,18 @@
 //! `[[route]]`: which requests, what they need, where they go.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use http::{HeaderName, Uri};
+use http::HeaderName;
 
 use super::{
-    key_manager::parse_url,
     problem::Place,
     section::{Placed, Section},
     settings::UpstreamSettings,
     tree::Value,
+    upstream::{self, Upstreams},
 };
 use crate::domain::{
-    Access, HostPattern, Methods, PathPattern, Policy, Route, RouteTable, ScopeRule, UpstreamId,
+    Access, HostPattern, Methods, PathPattern, Policy, Route, RouteTable, ScopeRule,
 };
 
 /// What metrics call requests that no route matched.
@@ -86,7 +86,7 @@ pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
     match RouteTable::new(routes) {
         Ok(table) if complete => Some(Routes {
             table,
-            upstreams: upstreams.list,
+            upstreams: upstreams.into_list(),
             first_protected,
         }),
         Ok(_) => None,
@@ -126,7 +126,7 @@ fn route(
         }
     };
     let methods = methods(section);
-    let upstream = upstream(section, upstreams);
+    let upstream = upstream::read(section, upstreams);
     let access = access(section, clock_skew);
     let forward_token = section
         .boolean("forward_token")
@@ -349,56 +349,4 @@ fn identity_headers(section: &mut Section<'_>) -> Box<[(HeaderName, Box<str>)]> 
         }
     }
     headers.into()
-}
-
-/// The distinct upstreams of all routes.
-#[derive(Default)]
-struct Upstreams {
-    list: Vec<UpstreamSettings>,
-    known: HashMap<UpstreamSettings, usize>,
-}
-
-impl Upstreams {
-    fn id(&mut self, settings: UpstreamSettings) -> UpstreamId {
-        let next = self.list.len();
-        let position = *self.known.entry(settings.clone()).or_insert(next);
-        if position == next {
-            self.list.push(settings);
-        }
-        UpstreamId(position)
-    }
-}
-
-fn upstream(section: &mut Section<'_>, upstreams: &mut Upstreams) -> Option<UpstreamId> {
-    let Some(text) = section.text("upstream") else {
-        section.missing("upstream", "for instance \"http://127.0.0.1:9000\"");
-        return None;
-    };
-    match parse_upstream(&text.value) {
-        Ok(settings) => Some(upstreams.id(settings)),
-        Err(hint) => {
-            section.error(&text.place, "this is not the address of an upstream", hint);
-            None
-        }
-    }
-}
-
-fn parse_upstream(text: &str) -> Result<UpstreamSettings, &'static str> {
-    let url: Uri = parse_url(text)?;
-    if url
-        .path_and_query()
-        .is_some_and(|path| path.as_str() != "/")
-    {
-        return Err("leave out the path: it is passed on as it came");
-    }
-    let tls = url.scheme() == Some(&http::uri::Scheme::HTTPS);
-    let host = url.host().unwrap_or_default();
-    Ok(UpstreamSettings {
-        host: host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned(),
-        port: url.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-        tls,
-    })
 }

@@ -23,6 +23,21 @@ impl SecretKeys {
         file: "password_file",
         variable: "password_env",
     };
+    pub const CLIENT_SECRET: Self = Self {
+        inline: "clientSecret",
+        file: "clientSecret_file",
+        variable: "clientSecret_env",
+    };
+    pub const ACCESS_TOKEN: Self = Self {
+        inline: "accessToken",
+        file: "accessToken_file",
+        variable: "accessToken_env",
+    };
+    pub const REFRESH_TOKEN: Self = Self {
+        inline: "refreshToken",
+        file: "refreshToken_file",
+        variable: "refreshToken_env",
+    };
     pub const TOKEN: Self = Self {
         inline: "token",
         file: "token_file",
@@ -100,9 +115,15 @@ fn from_file(
             return None;
         }
     };
-    if is_world_readable(&path) {
+    warn_if_readable(section, &file.place, &path);
+    Some(placed(&text, file.place))
+}
+
+/// A secret that everybody on this machine can read is no secret.
+pub fn warn_if_readable(section: &Section<'_>, place: &Place, path: &Path) {
+    if is_world_readable(path) {
         section.warn(
-            &file.place,
+            place,
             format!(
                 "{} can be read by everybody on this machine",
                 path.display()
@@ -110,7 +131,6 @@ fn from_file(
             "chmod 600 is enough",
         );
     }
-    Some(placed(&text, file.place))
 }
 
 /// A device in the place of a file must not be read without end.
@@ -127,7 +147,7 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
 
 /// A bare name is looked for where systemd and container engines put secrets; other relative paths
 /// start at the configuration file.
-fn find(name: &str, context: &Context<'_>) -> PathBuf {
+pub fn find(name: &str, context: &Context<'_>) -> PathBuf {
     if !name.contains('/') {
         let folders = [
             context.environment.get("CREDENTIALS_DIRECTORY"),

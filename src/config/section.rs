@@ -193,6 +193,24 @@ impl<'r> Section<'r> {
         Some(Placed { value, place })
     }
 
+    /// A table of strings whose keys are the user's.
+    pub fn pairs(&mut self, key: &'static str) -> Vec<Placed<(String, String)>> {
+        let section = self.section(key);
+        let mut pairs = Vec::new();
+        for Entry { key, node, .. } in section.into_entries() {
+            match node.value {
+                Value::Text(value) | Value::Loose(value) => pairs.push(Placed {
+                    value: (key, value),
+                    place: node.place,
+                }),
+                other => {
+                    self.wrong_type::<()>(&key, &node.place, &other, "a string");
+                }
+            }
+        }
+        pairs
+    }
+
     /// A table below this one, whether it is there or not.
     pub fn section(&mut self, key: &'static str) -> Section<'r> {
         self.optional_section(key).unwrap_or_else(|| {
@@ -265,6 +283,16 @@ impl<'r> Section<'r> {
     /// Everything that is left, as keys with their values: for tables whose keys are the user's.
     pub fn into_entries(self) -> Vec<Entry> {
         self.table.entries
+    }
+
+    /// Reports a key that was probably meant to be `key`, for tables of which no more is read.
+    pub fn misspelt(&self, key: &str) {
+        for entry in &self.table.entries {
+            if nearest(&entry.key, &[key]).is_some() {
+                let what = format!("unknown key `{}`", entry.key);
+                self.error(&entry.key_place, what, format!("did you mean `{key}`?"));
+            }
+        }
     }
 
     pub fn was_given(&self, key: &str) -> bool {

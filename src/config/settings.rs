@@ -1,10 +1,11 @@
 //! What the operator meant: checked, typed, plain data. The program reads nothing else.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::domain::{RouteTable, Secret};
+use crate::domain::{RouteTable, Secret, SigningKey};
 
 /// A whole configuration.
 pub struct Settings {
@@ -30,23 +31,160 @@ pub struct Listen {
 pub struct KeyManagerSettings {
     /// Host and port: the `issuer` label of metrics.
     pub name: String,
-    pub introspect_url: Uri,
+    pub endpoint: EndpointSettings,
     /// For a whole introspection, connecting included.
     pub timeout: Duration,
     /// `token_type_hint` of RFC 7662 §2.1; not sent when `None`.
     pub token_type_hint: Option<String>,
+    /// Sent along in the form of every introspection request.
+    pub extra_params: Vec<(String, String)>,
+    /// Sent along as headers of every introspection request.
+    pub extra_headers: Vec<(HeaderName, HeaderValue)>,
+    pub tls: TlsSettings,
     pub credential: CredentialSettings,
 }
 
-/// `[keyManager.security.…]`: how the gateway proves itself to the key manager.
+/// Where the introspection endpoint is.
+#[derive(Clone, Debug)]
+pub enum EndpointSettings {
+    At(Uri),
+    /// In the metadata of this issuer (RFC 8414, OpenID Connect Discovery).
+    DiscoveredFrom(Uri),
+}
+
+impl EndpointSettings {
+    /// What tells this key manager from others.
+    pub fn url(&self) -> &Uri {
+        match self {
+            Self::At(url) | Self::DiscoveredFrom(url) => url,
+        }
+    }
+}
+
+/// `[keymanager.tls]`: for all connections to the key manager.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// Authorities to trust instead of the machine's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Certificate chain and key that the gateway shows (RFC 8705).
+    pub client: Option<ClientCertificate>,
+}
+
+/// A certificate chain with its private key. Prints nothing of the key.
+pub struct ClientCertificate {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Clone for ClientCertificate {
+    fn clone(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientCertificate({} certificates)", self.chain.len())
+    }
+}
+
+/// `[keymanager.security.…]`: how the gateway proves itself to the key manager.
 #[derive(Clone, Debug)]
 pub enum CredentialSettings {
     None,
+    /// None, on purpose.
+    NoneNeeded,
     Basic {
         username: String,
         password: Secret,
         encoding: CredentialEncoding,
     },
+    /// `client_secret_post` (RFC 6749 §2.3.1).
+    SecretPost {
+        client_id: String,
+        client_secret: Secret,
+    },
+    PrivateKeyJwt(PrivateKeyJwtSettings),
+    /// The certificate of `[keymanager.tls]` is the proof (RFC 8705 §2).
+    TlsClientAuth {
+        client_id: String,
+    },
+    OAuth2(Box<OAuth2Settings>),
+}
+
+/// `private_key_jwt` (RFC 7523 §2.2).
+#[derive(Clone, Debug)]
+pub struct PrivateKeyJwtSettings {
+    pub client_id: String,
+    /// Its kind decides the algorithm.
+    pub key: SigningKey,
+    /// `kid` of the JWT's header.
+    pub key_id: Option<String>,
+    /// `aud`; the endpoint's own address when `None`.
+    pub audience: Option<String>,
+}
+
+/// `[keymanager.security.oauth2]`: an access token of the gateway's own.
+#[derive(Clone, Debug)]
+pub struct OAuth2Settings {
+    /// Found by discovery when `None`.
+    pub token_url: Option<Uri>,
+    pub bearer: CredentialBearer,
+    pub encoding: CredentialEncoding,
+    pub grant: GrantSettings,
+    pub refresh: Option<RefreshSettings>,
+    /// Sent along in the form of every token request.
+    pub extra_params: Vec<(String, String)>,
+    /// Life of a token whose answer does not tell.
+    pub default_life: Duration,
+    /// Where a rotated refresh token is kept over a restart.
+    pub state_file: Option<PathBuf>,
+}
+
+/// `credentialBearer`: how client id and secret go to the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialBearer {
+    AuthHeader,
+    PostBody,
+    None,
+}
+
+/// How the gateway comes by its first token.
+#[derive(Clone, Debug)]
+pub enum GrantSettings {
+    ClientCredentials(ClientSettings),
+    Password {
+        client: ClientSettings,
+        username: String,
+        password: Secret,
+    },
+    /// It is given.
+    Direct(Secret),
+}
+
+/// A client of the token endpoint.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    pub id: String,
+    pub secret: Secret,
+    /// Separated by spaces; empty: none is asked for.
+    pub scope: String,
+}
+
+/// `[keymanager.security.oauth2.refresh]`.
+#[derive(Clone, Debug)]
+pub struct RefreshSettings {
+    /// The token endpoint when `None`.
+    pub url: Option<Uri>,
+    /// The grant's own client when `None`.
+    pub client: Option<ClientSettings>,
+    /// Separated by spaces; empty: none is asked for.
+    pub scope: String,
+    /// The first one, where the grant brings none.
+    pub token: Option<Secret>,
 }
 
 /// How name and password go into a Basic header.

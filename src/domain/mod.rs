@@ -23,6 +23,7 @@ mod policy;
 mod reason;
 mod route;
 mod secret;
+mod signing_key;
 mod token;
 
 pub use claims::{Claims, MAX_CLAIM_BYTES};
@@ -34,6 +35,7 @@ pub use policy::{Access, Permit, Policy, ScopeRule};
 pub use reason::{Decision, Reason};
 pub use route::{HostPattern, PathPattern, Route, RouteConflict, RouteTable, Routed, UpstreamId};
 pub use secret::Secret;
+pub use signing_key::SigningKey;
 pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract};
 
 /// Seconds since 1970-01-01T00:00:00Z, as in RFC 7519 `NumericDate` and the `exp`, `nbf` and `iat`
