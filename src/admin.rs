@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use ring::{digest, hmac};
 
-use crate::{domain::Secret, lifecycle::Lifecycle, metrics::Metrics};
+use crate::{auth::Readiness, domain::Secret, lifecycle::Lifecycle, metrics::Metrics};
 
 const INDEX: &str = "portcullis admin\n\n\
     /metrics  Prometheus text format\n\
@@ -18,16 +18,24 @@ const INDEX: &str = "portcullis admin\n\n\
 pub struct Admin {
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
+    /// The gateway is not ready before it can ask about tokens.
+    asking: Option<Readiness>,
     /// Digest of the token that `/metrics` asks for.
     token: Option<digest::Digest>,
 }
 
 impl Admin {
-    pub fn new(metrics: Arc<Metrics>, lifecycle: Arc<Lifecycle>, token: Option<&Secret>) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        lifecycle: Arc<Lifecycle>,
+        asking: Option<Readiness>,
+        token: Option<&Secret>,
+    ) -> Self {
         let token = token.map(|token| digest::digest(&digest::SHA256, token.expose().as_bytes()));
         Self {
             metrics,
             lifecycle,
+            asking,
             token,
         }
     }
@@ -41,6 +49,17 @@ impl Admin {
         }
         match path {
             "/healthz" | "/livez" => plain(StatusCode::OK, "ok\n"),
+            "/readyz"
+                if self
+                    .asking
+                    .as_ref()
+                    .is_some_and(|asking| !asking.is_ready()) =>
+            {
+                plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "waiting for the gateway's own token, or for the key manager's endpoints\n",
+                )
+            }
             "/readyz" if self.lifecycle.is_ready() => plain(StatusCode::OK, "ready\n"),
             "/readyz" if self.lifecycle.is_draining() => {
                 plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -133,7 +152,7 @@ mod tests {
             .unwrap_or_else(|problems| panic!("{problems}"));
         let metrics = Arc::new(Metrics::new(&loaded.settings).unwrap());
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
-        Admin::new(metrics, lifecycle, token.map(Secret::new).as_ref())
+        Admin::new(metrics, lifecycle, None, token.map(Secret::new).as_ref())
     }
 
     fn get(admin: &Admin, path: &str, authorization: Option<&str>) -> u16 {

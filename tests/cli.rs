@@ -75,6 +75,19 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// The first of four free ports in a row.
+fn four_ports() -> u16 {
+    (0..100)
+        .map(|_| free_port())
+        .find(|port| {
+            (1..4).all(|offset| {
+                port.checked_add(offset)
+                    .is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+            })
+        })
+        .expect("four free ports")
+}
+
 fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
@@ -286,16 +299,7 @@ struct Demo {
 
 impl Demo {
     fn start() -> Self {
-        // Four ports in a row.
-        let port = (0..100)
-            .map(|_| free_port())
-            .find(|port| {
-                (1..4).all(|offset| {
-                    port.checked_add(offset)
-                        .is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
-                })
-            })
-            .unwrap();
+        let port = four_ports();
         let child = command(&["demo", "--port", &port.to_string()])
             .stdout(Stdio::piped())
             .spawn()
@@ -326,6 +330,15 @@ impl Drop for Demo {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same configuration with a key manager where nobody listens.
+fn wrong_port(folder: &Folder, config: &str) -> String {
+    let text = fs::read_to_string(config).unwrap();
+    let start = text.find("http://127.0.0.1:").unwrap();
+    let end = start + text[start..].find('"').unwrap();
+    let address = format!("http://127.0.0.1:{}", free_port());
+    folder.file("nobody.toml", &text.replace(&text[start..end], &address))
 }
 
 #[test]
@@ -368,11 +381,25 @@ fn introspect_tells_what_the_key_manager_says() {
             "the token is in the message"
         );
     }
+    let (code, out, err) = run(&["check", "--online", &config]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("gave a verdict in"), "{out}");
+
     let wrong = fs::read_to_string(&config)
         .unwrap()
         .replace("demo-secret", "wrong");
     fs::write(&config, wrong).unwrap();
     assert_eq!(ask("demo-read", &[]).0, 77);
+    let (code, _, err) = run(&["check", "--online", &config]);
+    assert_eq!(code, 77, "{err}");
+    assert!(
+        err.contains("hint: WSO2 servers take a user who may introspect"),
+        "{err}"
+    );
+    let nobody = wrong_port(&folder, &config);
+    let (code, _, err) = run(&["check", "--online", &nobody]);
+    assert_eq!(code, 69, "{err}");
+    assert!(err.contains("hint: check that it runs"), "{err}");
 
     let token_file = folder.file("token", "demo-read\n");
     let arguments = [
@@ -388,7 +415,7 @@ fn introspect_tells_what_the_key_manager_says() {
 #[test]
 fn a_gateway_under_the_demos_own_file_and_its_signals() {
     let folder = Folder::new("signals");
-    let base = free_port();
+    let base = four_ports();
     let target = folder.0.join("demo");
     let arguments = [
         "demo",

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -10,17 +10,19 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 
 use super::{
     Unavailable,
-    credential::Credential,
+    control_plane::ControlPlane,
+    credential::{Credential, Proof},
     outbound::{Answer, Fault, Outbound},
+    upkeep::{Endpoint, Readiness, Upkeep},
 };
 use crate::{
-    config::KeyManagerSettings,
+    config::{EndpointSettings, KeyManagerSettings},
     domain::{BadAnswer, Secret, Verdict},
     metrics::{Metrics, Outcome},
 };
@@ -42,11 +44,13 @@ pub trait Introspect: Send + Sync {
 /// The key manager, as the gateway reaches it.
 pub struct KeyManager {
     outbound: Outbound,
-    url: Uri,
-    host: HeaderValue,
+    /// Host and port, for the log.
+    name: String,
+    endpoint: Arc<OnceLock<Endpoint>>,
     timeout: Duration,
     /// What follows the token in the form, encoded.
     suffix: String,
+    extra_headers: Vec<(HeaderName, HeaderValue)>,
     credential: Credential,
     calls: Semaphore,
     metrics: Arc<Metrics>,
@@ -55,28 +59,50 @@ pub struct KeyManager {
 }
 
 impl KeyManager {
+    /// The key manager, and the work in the background that it needs.
+    ///
     /// # Errors
     /// TLS cannot be set up, or the credentials cannot go into a header.
-    pub fn new(settings: &KeyManagerSettings, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let url = settings.introspect_url.clone();
-        let suffix = match &settings.token_type_hint {
-            Some(hint) => form_urlencoded::Serializer::new(String::from("&"))
-                .append_pair("token_type_hint", hint)
-                .finish()
-                .replace("&&", "&"),
-            None => String::new(),
+    pub fn new(
+        settings: &KeyManagerSettings,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<(Self, Upkeep)> {
+        let (credential, source) = Credential::new(settings, &metrics)?;
+        let endpoint = Arc::new(OnceLock::new());
+        let issuer = match &settings.endpoint {
+            EndpointSettings::At(url) => {
+                let _ = endpoint.set(Endpoint::new(url.clone())?);
+                None
+            }
+            EndpointSettings::DiscoveredFrom(issuer) => Some(issuer.clone()),
         };
-        Ok(Self {
-            outbound: Outbound::new(&url, settings.timeout)?,
-            host: HeaderValue::from_str(url.authority().map_or("", |host| host.as_str()))?,
-            url,
+        let upkeep = Upkeep::new(
+            issuer,
+            Arc::clone(&endpoint),
+            ControlPlane::new(&settings.tls),
+            credential.keeper().cloned().zip(source),
+        );
+        let key_manager = Self {
+            outbound: Outbound::new(settings.endpoint.url(), &settings.tls, settings.timeout)?,
+            name: settings.name.clone(),
+            endpoint,
             timeout: settings.timeout,
-            suffix,
-            credential: Credential::new(&settings.credential)?,
+            suffix: suffix(settings),
+            extra_headers: settings.extra_headers.clone(),
+            credential,
             calls: Semaphore::new(MAX_CALLS),
             metrics,
             failing: AtomicBool::new(false),
-        })
+        };
+        Ok((key_manager, upkeep))
+    }
+
+    /// Tells, from now on, whether the key manager can be asked.
+    pub fn readiness(&self) -> Readiness {
+        Readiness::new(
+            Arc::clone(&self.endpoint),
+            self.credential.keeper().cloned(),
+        )
     }
 
     async fn call(&self, token: &Secret) -> Result<Verdict, Unavailable> {
@@ -88,10 +114,7 @@ impl KeyManager {
                 .map_err(|_| Fail::new(Unavailable::Lost))?;
             self.metrics.introspection.in_flight.inc();
             let _in_flight = Landing(&self.metrics);
-            let timed = Timed(&self.metrics, Instant::now());
-            let answer = self.ask(token).await;
-            drop(timed);
-            read(&answer?)
+            self.ask_with_proof(token).await
         };
         let waiting_for_place = self.calls.available_permits() == 0;
         let result = match tokio::time::timeout(self.timeout, work).await {
@@ -103,15 +126,51 @@ impl KeyManager {
         result.map_err(|fail| fail.kind)
     }
 
+    /// Asks; a second time, with a new token of our own, when the first one was refused. Never a
+    /// third time.
+    async fn ask_with_proof(&self, token: &Secret) -> Result<Verdict, Fail> {
+        let endpoint = self
+            .endpoint
+            .get()
+            .ok_or(Fail::new(Unavailable::NotReady))?;
+        let mut proof = self.credential.proof(&endpoint.url).map_err(Fail::new)?;
+        let mut result = self.ask_once(endpoint, token, &proof).await;
+        if let (Some(keeper), Some(generation)) = (self.credential.keeper(), proof.generation) {
+            let refused = matches!(&result, Err(fail) if fail.kind == Unavailable::ClientRefused);
+            if refused && keeper.replaced(generation, self.timeout / 2).await {
+                proof = self.credential.proof(&endpoint.url).map_err(Fail::new)?;
+                result = self.ask_once(endpoint, token, &proof).await;
+            }
+            if result.is_ok() {
+                keeper.accepted(proof.generation.unwrap_or(generation));
+            }
+        }
+        result
+    }
+
+    async fn ask_once(
+        &self,
+        endpoint: &Endpoint,
+        token: &Secret,
+        proof: &Proof,
+    ) -> Result<Verdict, Fail> {
+        let timed = Timed(&self.metrics, Instant::now());
+        let answer = self.ask(endpoint, token, proof).await;
+        drop(timed);
+        read(&answer?)
+    }
+
     /// Sends the request, a second time when a kept connection turns out to be dead. Asking twice
     /// changes nothing at the key manager.
-    async fn ask(&self, token: &Secret) -> Result<Answer, Fail> {
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        token: &Secret,
+        proof: &Proof,
+    ) -> Result<Answer, Fail> {
         for _ in 0..2 {
-            match self
-                .outbound
-                .send(self.request(token), MAX_ANSWER_BYTES)
-                .await
-            {
+            let request = self.request(endpoint, token, proof);
+            match self.outbound.send(request, MAX_ANSWER_BYTES).await {
                 Ok(answer) => return Ok(answer),
                 Err(Fault::Broken) => {}
                 Err(Fault::TooLarge) => return Err(Fail::new(Unavailable::TooLarge)),
@@ -122,23 +181,29 @@ impl KeyManager {
     }
 
     /// `POST` with the token in the form, never in the address (RFC 7662 §2.1).
-    fn request(&self, token: &Secret) -> Request<Full<Bytes>> {
-        let mut body = String::with_capacity(token.expose().len() + self.suffix.len() + 16);
+    fn request(&self, endpoint: &Endpoint, token: &Secret, proof: &Proof) -> Request<Full<Bytes>> {
+        let form = proof.form.as_ref().map_or("", |form| form.as_str());
+        let length = token.expose().len() + self.suffix.len() + form.len() + 16;
+        let mut body = String::with_capacity(length);
         body.push_str("token=");
         body.extend(form_urlencoded::byte_serialize(token.expose().as_bytes()));
         body.push_str(&self.suffix);
+        body.push_str(form);
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.url.clone();
+        *request.uri_mut() = endpoint.url.clone();
         let headers = request.headers_mut();
-        headers.insert(header::HOST, self.host.clone());
+        headers.insert(header::HOST, endpoint.host.clone());
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static("portcullis"));
-        if let Some(authorization) = self.credential.authorization() {
+        for (name, value) in &self.extra_headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        if let Some(authorization) = &proof.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
         request
@@ -164,12 +229,12 @@ impl KeyManager {
                     .last_success
                     .set(now.unwrap_or_default().as_secs_f64());
                 if was_failing {
-                    tracing::info!(issuer = %self.host.to_str().unwrap_or("?"), "the key manager answers again");
+                    tracing::info!(issuer = %self.name, "the key manager answers again");
                 }
             }
             Err(fail) if !was_failing => {
                 tracing::warn!(
-                    issuer = %self.host.to_str().unwrap_or("?"),
+                    issuer = %self.name,
                     reason = fail.kind.reason().word(),
                     cause = fail.kind.cause(),
                     detail = fail.detail.as_deref().unwrap_or_default(),
@@ -185,6 +250,19 @@ impl KeyManager {
 impl Introspect for KeyManager {
     async fn introspect(&self, token: &Secret) -> Result<Verdict, Unavailable> {
         self.call(token).await
+    }
+}
+
+/// What follows the token in the form: the hint, and whatever the operator adds.
+fn suffix(settings: &KeyManagerSettings) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    if let Some(hint) = &settings.token_type_hint {
+        form.append_pair("token_type_hint", hint);
+    }
+    form.extend_pairs(&settings.extra_params);
+    match form.finish() {
+        form if form.is_empty() => form,
+        form => format!("&{form}"),
     }
 }
 

@@ -3,11 +3,15 @@
 //! [`Verifier`] is the page to read: cache, then one flight to the key manager.
 
 mod cache;
+mod control_plane;
 mod credential;
+mod discovery;
 mod flight;
 mod key_manager;
 mod outbound;
+mod tls;
 mod unavailable;
+mod upkeep;
 
 use std::{
     sync::Arc,
@@ -17,6 +21,7 @@ use std::{
 pub use cache::{ENTRY_OVERHEAD, Lookup, TokenCache};
 pub use key_manager::{Introspect, KeyManager, MAX_ANSWER_BYTES};
 pub use unavailable::Unavailable;
+pub use upkeep::{Readiness, Upkeep};
 
 use crate::{
     config::{KeyManagerSettings, TokenCacheSettings},
@@ -103,7 +108,7 @@ impl Verifier {
         Self {
             digester: TokenDigester::new(
                 seed,
-                &settings.introspect_url.to_string(),
+                &settings.endpoint.url().to_string(),
                 &credential::identity(&settings.credential),
             ),
             inner: Arc::new(Inner {

@@ -15,6 +15,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
+use super::tls;
+use crate::config::TlsSettings;
+
 /// Connections that may wait for the next call.
 const MAX_IDLE_CONNECTIONS: usize = 256;
 /// Common servers close theirs after 5 s to 75 s; ours go first.
@@ -60,13 +63,14 @@ impl Outbound {
     ///
     /// # Errors
     /// `url` is https and this machine has no certificate authorities.
-    pub fn new(url: &Uri, connect_timeout: Duration) -> anyhow::Result<Self> {
+    pub fn new(url: &Uri, tls: &TlsSettings, connect_timeout: Duration) -> anyhow::Result<Self> {
+        let encrypted = url.scheme() == Some(&http::uri::Scheme::HTTPS);
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_connect_timeout(Some(connect_timeout));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(url)?)
+            .with_tls_config(tls::client_config(tls, encrypted)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
@@ -111,25 +115,6 @@ impl Outbound {
             body: body.to_bytes(),
         })
     }
-}
-
-/// Certificates and host names are verified against the machine's authorities.
-fn tls_config(url: &Uri) -> anyhow::Result<rustls::ClientConfig> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?;
-    let mut roots = rustls::RootCertStore::empty();
-    if url.scheme() == Some(&http::uri::Scheme::HTTPS) {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        anyhow::ensure!(
-            !roots.is_empty(),
-            "no certificate authorities were found on this machine to verify {} with; install \
-             them (package ca-certificates), or set SSL_CERT_FILE",
-            url.host().unwrap_or_default()
-        );
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The innermost cause: `connection refused` rather than `client error`.

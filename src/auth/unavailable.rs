@@ -25,6 +25,8 @@ pub enum Unavailable {
     TooLarge,
     /// Too many calls are under way.
     Overloaded,
+    /// The gateway has no token of its own yet, or does not know the endpoint yet.
+    NotReady,
     /// The call ended without a result: a bug of ours.
     Lost,
 }
@@ -40,6 +42,7 @@ impl Unavailable {
                 Reason::IntrospectionBadAnswer
             }
             Self::Overloaded => Reason::IntrospectionOverloaded,
+            Self::NotReady => Reason::IntrospectionNotReady,
             Self::Lost => Reason::Internal,
         }
     }
@@ -69,7 +72,9 @@ impl Unavailable {
     /// For the caller: nothing of the key manager's address or words.
     pub fn detail(self) -> &'static str {
         match self {
-            Self::ClientRefused => "The gateway may not ask about access tokens at the moment",
+            Self::ClientRefused | Self::NotReady => {
+                "The gateway may not ask about access tokens at the moment"
+            }
             Self::UnexpectedStatus(_) | Self::BadAnswer | Self::TooLarge => {
                 "The answer about the access token made no sense"
             }
@@ -91,6 +96,7 @@ impl Unavailable {
             Self::BadAnswer => "its answer is not one of RFC 7662",
             Self::TooLarge => "its answer is too large",
             Self::Overloaded => "too many calls are under way",
+            Self::NotReady => "the gateway has no token of its own, or no endpoint, yet",
             Self::Lost => "a call ended without a result",
         }
     }
@@ -106,7 +112,7 @@ impl Unavailable {
             Self::UnexpectedStatus(_) => Outcome::ClientError,
             Self::BadAnswer => Outcome::BadBody,
             Self::TooLarge => Outcome::TooLarge,
-            Self::Overloaded | Self::Lost => return None,
+            Self::Overloaded | Self::NotReady | Self::Lost => return None,
         })
     }
 }

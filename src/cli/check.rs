@@ -2,11 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::Exit;
-use crate::config::{self, Environment, Loaded, Problems, Settings, Severity};
+use super::{
+    Exit,
+    online::{self, Asked},
+};
+use crate::{
+    config::{self, Environment, Loaded, Problems, Settings, Severity},
+    domain::Secret,
+};
 
-/// Checks each file; the worst result counts.
-pub fn run(files: &[PathBuf], deny_warnings: bool) -> Exit {
+/// Checks each file, with `asks` also by asking its key manager; the last bad result counts.
+pub fn run(files: &[PathBuf], deny_warnings: bool, asks: bool) -> Exit {
     let environment = Environment::of_process();
     let mut exit = Exit::Done;
     for file in files {
@@ -14,6 +20,9 @@ pub fn run(files: &[PathBuf], deny_warnings: bool) -> Exit {
             Ok(Loaded { settings, warnings }) => {
                 eprint!("{warnings}");
                 println!("{}", verdict(&settings, &warnings));
+                if asks {
+                    exit = worse(exit, ask_key_manager(&settings));
+                }
                 !deny_warnings || warnings.count(Severity::Warning) == 0
             }
             Err(problems) => {
@@ -27,6 +36,42 @@ pub fn run(files: &[PathBuf], deny_warnings: bool) -> Exit {
         }
     }
     exit
+}
+
+fn worse(one: Exit, other: Exit) -> Exit {
+    match other {
+        Exit::Done => one,
+        other => other,
+    }
+}
+
+/// Asks about a token that nobody has. Any verdict shows that address and credentials are right.
+fn ask_key_manager(settings: &Settings) -> Exit {
+    let Some(key_manager) = &settings.key_manager else {
+        return Exit::Done;
+    };
+    let token = Secret::new(format!("portcullis-check-{:016x}", fastrand::u64(..)));
+    match online::ask(settings, key_manager, &token) {
+        Ok(Asked {
+            result: Ok(_),
+            took,
+        }) => {
+            let name = &key_manager.name;
+            println!(
+                "key manager {name}: ok: gave a verdict in {} ms",
+                took.as_millis()
+            );
+            Exit::Done
+        }
+        Ok(Asked {
+            result: Err(unavailable),
+            ..
+        }) => online::explain(key_manager, unavailable),
+        Err(fault) => {
+            eprintln!("error: {fault:#}");
+            Exit::KeyManagerUnavailable
+        }
+    }
 }
 
 fn verdict(settings: &Settings, warnings: &Problems) -> String {

@@ -4,17 +4,16 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 
-use super::{DEFAULT_CONFIG, Exit, refuse};
+use super::{DEFAULT_CONFIG, Exit, online, refuse};
 use crate::{
-    auth::{Introspect, KeyManager, Moment, Unavailable, life},
+    auth::{Moment, life},
     config::{self, Environment, KeyManagerSettings, Settings},
     domain::{Access, AccessToken, Grant, Secret, UnixSeconds, Verdict},
-    metrics::Metrics,
 };
 
 #[derive(clap::Args)]
@@ -59,23 +58,17 @@ fn ask(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
     if let Err(denial) = AccessToken::parse(token.expose().as_bytes()) {
         anyhow::bail!("this is no bearer token: {}", denial.detail());
     }
-    let metrics = Arc::new(Metrics::new(settings)?);
-    let client = KeyManager::new(key_manager, metrics)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let started = Instant::now();
-    let result = runtime.block_on(client.introspect(&token));
+    let asked = online::ask(settings, key_manager, &token)?;
     let report = Report {
         settings,
         key_manager,
-        took: started.elapsed(),
+        took: asked.took,
         now: Moment::now().unix,
     };
-    Ok(match result {
+    Ok(match asked.result {
         Ok(Verdict::Active(grant)) => report.active(&grant, arguments.json),
         Ok(Verdict::Inactive) => report.inactive(arguments.json),
-        Err(unavailable) => report.unavailable(unavailable),
+        Err(unavailable) => online::explain(key_manager, unavailable),
     })
 }
 
@@ -146,49 +139,8 @@ impl Report<'_> {
         }
         println!("active      no: unknown, expired or revoked");
         self.print_answer();
-        println!(
-            "hint        some servers also say so when the gateway's client is not in the token's \
-             audience, or when the token was issued under another host name"
-        );
+        println!("hint        {}", online::inactive_hint(self.key_manager));
         Exit::Failed
-    }
-
-    fn unavailable(&self, unavailable: Unavailable) -> Exit {
-        eprintln!(
-            "error: {} gave no verdict: {}",
-            self.key_manager.introspect_url,
-            unavailable.cause()
-        );
-        let (hint, exit) = match unavailable {
-            Unavailable::ClientRefused => (
-                "check name and password; if they are right, try credentialEncoding = \"raw\", and \
-                 look whether this client may introspect",
-                Exit::CredentialsRefused,
-            ),
-            Unavailable::UnexpectedStatus(400) => (
-                "it answered 400; some servers do so for a name or password in an encoding that \
-                 they do not expect: try the other credentialEncoding",
-                Exit::Failed,
-            ),
-            Unavailable::UnexpectedStatus(_) => (
-                "check the path of the address: tokenContext, or introspectUrl",
-                Exit::Failed,
-            ),
-            Unavailable::BadAnswer | Unavailable::TooLarge => (
-                "is that the address of an introspection endpoint, or of a login page?",
-                Exit::Failed,
-            ),
-            Unavailable::Timeout => (
-                "keyManager.timeout says how long the gateway waits",
-                Exit::KeyManagerUnavailable,
-            ),
-            _ => (
-                "check that it runs and can be reached from here",
-                Exit::KeyManagerUnavailable,
-            ),
-        };
-        eprintln!("hint: {hint}");
-        exit
     }
 
     fn print_answer(&self) {

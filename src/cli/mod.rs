@@ -3,6 +3,7 @@
 mod check;
 mod introspect;
 mod logging;
+mod online;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -58,7 +59,7 @@ enum Command {
         #[arg(default_value = DEFAULT_CONFIG)]
         file: PathBuf,
     },
-    /// Check configuration files: all problems at once, nothing is started
+    /// Check configuration files: all problems at once, nothing is started, nothing is asked
     #[command(alias = "validate")]
     Check {
         #[arg(default_value = DEFAULT_CONFIG)]
@@ -66,6 +67,9 @@ enum Command {
         /// Let warnings fail the check too
         #[arg(long)]
         deny_warnings: bool,
+        /// Also ask each file's key manager, with the credentials of the file
+        #[arg(long)]
+        online: bool,
     },
     /// Ask the key manager about a token, which is read from standard input or a file
     ///
@@ -90,8 +94,15 @@ pub fn main() -> ExitCode {
         Command::Check {
             files,
             deny_warnings,
-        } => check::run(&files, deny_warnings),
-        Command::Introspect(arguments) => introspect::run(&arguments),
+            online,
+        } => {
+            logging::init(config::LogLevel::Warn);
+            check::run(&files, deny_warnings, online)
+        }
+        Command::Introspect(arguments) => {
+            logging::init(config::LogLevel::Warn);
+            introspect::run(&arguments)
+        }
         Command::Demo { write, port } => run_demo(write, port),
     }
     .into()

@@ -94,6 +94,8 @@ reasons! {
     IntrospectionBadAnswer = "introspection_bad_answer", Error;
     /// The key manager refuses the gateway's own credentials.
     IntrospectionClientRefused = "introspection_client_refused", Error;
+    /// The gateway has no token of its own yet, or has not found the endpoint yet.
+    IntrospectionNotReady = "introspection_not_ready", Error;
     /// Too many introspections are under way already.
     IntrospectionOverloaded = "introspection_overloaded", Error;
     /// No connection to the upstream.

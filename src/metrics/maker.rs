@@ -6,8 +6,9 @@ use prometheus::{
 };
 
 use super::{
-    CLASSES, CODE_COLUMNS, CODES, IntrospectionMetrics, OTHER_CODE, Outcome, RouteMetrics,
-    SHOWN_CODES, StateMetrics, TokenCacheMetrics, UpstreamMetrics, grid::Grid,
+    CLASSES, CODE_COLUMNS, CODES, CredentialMetrics, GrantKind, IntrospectionMetrics, OTHER_CODE,
+    Outcome, RenewalResult, RouteMetrics, SHOWN_CODES, StateMetrics, TokenCacheMetrics,
+    UpstreamMetrics, grid::Grid,
 };
 use crate::{
     config::Settings,
@@ -258,6 +259,31 @@ impl Maker {
                 )?
                 .with_label_values(&[issuer]),
             last_success: last_success.with_label_values(&[issuer]),
+        })
+    }
+
+    pub fn credential(&self, issuer: &str) -> prometheus::Result<CredentialMetrics> {
+        let renewals = self.counters(
+            "portcullis_credential_renewals_total",
+            "Times that the gateway asked for a token of its own.",
+            &["issuer", "grant", "result"],
+        )?;
+        let expiry = self.register(prometheus::GaugeVec::new(
+            Opts::new(
+                "portcullis_credential_expiry_timestamp_seconds",
+                "When the gateway's own token ends; 0 while it has none.",
+            ),
+            &["issuer"],
+        )?)?;
+        let renewal = |grant: &str, result: RenewalResult| {
+            renewals.with_label_values(&[issuer, grant, result.word()])
+        };
+        Ok(CredentialMetrics {
+            renewals: GrantKind::ALL
+                .iter()
+                .flat_map(|(_, grant)| RenewalResult::ALL.map(|result| renewal(grant, result)))
+                .collect(),
+            expiry: expiry.with_label_values(&[issuer]),
         })
     }
 

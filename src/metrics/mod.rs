@@ -65,6 +65,7 @@ pub struct Metrics {
     routes: Vec<RouteMetrics>,
     pub token_cache: TokenCacheMetrics,
     pub introspection: IntrospectionMetrics,
+    pub credential: CredentialMetrics,
     /// In the order of the settings.
     pub upstreams: Vec<UpstreamMetrics>,
     pub state: StateMetrics,
@@ -135,6 +136,69 @@ impl Outcome {
     ];
 }
 
+/// `portcullis_credential_…`: the gateway's own token.
+pub struct CredentialMetrics {
+    /// By grant, then by result.
+    renewals: Vec<IntCounter>,
+    /// When the token that is in use ends.
+    pub expiry: Gauge,
+}
+
+/// How a token of the gateway's own was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantKind {
+    ClientCredentials,
+    Password,
+    RefreshToken,
+}
+
+impl GrantKind {
+    const ALL: [(Self, &'static str); 3] = [
+        (Self::ClientCredentials, "client_credentials"),
+        (Self::Password, "password"),
+        (Self::RefreshToken, "refresh_token"),
+    ];
+}
+
+/// What came of asking for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewalResult {
+    Ok,
+    /// The token endpoint said no.
+    Refused,
+    /// No connection, 5xx or 429.
+    Unreachable,
+    Timeout,
+    /// An answer that is not one of RFC 6749 §5.1.
+    BadAnswer,
+}
+
+impl RenewalResult {
+    const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::BadAnswer,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::BadAnswer => "bad_answer",
+        }
+    }
+}
+
+impl CredentialMetrics {
+    pub fn count(&self, grant: GrantKind, result: RenewalResult) {
+        self.renewals[grant as usize * RenewalResult::ALL.len() + result as usize].inc();
+    }
+}
+
 /// `portcullis_upstream_…`, for one upstream.
 pub struct UpstreamMetrics {
     /// By code class, 1xx to 5xx.
@@ -175,18 +239,18 @@ impl Metrics {
             .iter()
             .map(|route| route.methods)
             .collect();
+        let issuer = match &settings.key_manager {
+            Some(key_manager) => key_manager.name.as_str(),
+            None => "_none",
+        };
         maker.build_info()?;
         Ok(Self {
             requests: maker.requests(&names, methods)?,
             decisions: maker.decisions(&names)?,
             routes: maker.routes(&names)?,
             token_cache: maker.token_cache(settings.token_cache.max_entries)?,
-            introspection: maker.introspection(
-                settings
-                    .key_manager
-                    .as_ref()
-                    .map_or("_none", |key_manager| &key_manager.name),
-            )?,
+            introspection: maker.introspection(issuer)?,
+            credential: maker.credential(issuer)?,
             upstreams: maker.upstreams(settings)?,
             state: maker.state()?,
             panics: maker.counter(

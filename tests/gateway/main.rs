@@ -2,7 +2,9 @@
 //!
 //! A new test goes to the file whose first line it fits. The harness is in `support.rs`.
 
+mod auth_server;
 mod bad_requests;
+mod credentials;
 mod forwarding;
 mod key_manager;
 mod observability;

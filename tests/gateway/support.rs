@@ -82,12 +82,24 @@ impl Harness {
         Self::build(sections, &keys, Some(key_manager))
     }
 
+    /// With this text for `[keyManager]` and everything below it.
+    pub fn with_key_manager_text(key_manager: &str, sections: &str) -> Self {
+        Self::assemble(key_manager, sections, None)
+    }
+
     fn build(sections: &str, key_manager_keys: &str, fake: Option<SocketAddr>) -> Self {
+        let key_manager = format!(
+            "[keyManager]\n{key_manager_keys}\n[keymanager.security.basic]\n\
+             username = \"gateway\"\npassword = \"demo-secret\"\n"
+        );
+        Self::assemble(&key_manager, sections, fake)
+    }
+
+    fn assemble(key_manager_text: &str, sections: &str, fake: Option<SocketAddr>) -> Self {
         let [gateway, admin, upstream] = [(); 3].map(|()| local(free_port()));
         let text = format!(
             "[listen]\nhttp = \"{gateway}\"\n[admin]\nlisten = \"{admin}\"\n[log]\naccess = \"json\"\n\
-             [keyManager]\n{key_manager_keys}\n[keymanager.security.basic]\n\
-             username = \"gateway\"\npassword = \"demo-secret\"\n{sections}"
+             {key_manager_text}\n{sections}"
         )
         .replace("{upstream}", &upstream.to_string());
         let (key_manager, echo, log) =

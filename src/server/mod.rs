@@ -1,10 +1,11 @@
 //! The only place where things are put together: settings → parts → Pingora's server, and its end.
 
+mod shutdown;
+
 use std::{
     io::{IsTerminal, Write},
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -12,30 +13,26 @@ use async_trait::async_trait;
 use pingora::{
     apps::HttpServerOptions,
     proxy::http_proxy_service_with_name,
-    server::{
-        RunArgs, Server as PingoraServer, ShutdownSignal, ShutdownSignalWatch,
-        configuration::ServerConf,
+    server::{RunArgs, Server as PingoraServer, ShutdownWatch, configuration::ServerConf},
+    services::{
+        Service as _,
+        background::{BackgroundService, background_service},
+        listening::Service,
     },
-    services::{Service as _, listening::Service},
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
-    time::{Instant, sleep},
-};
+pub use shutdown::Until;
+use shutdown::Watch;
 
 use crate::{
     admin::Admin,
-    auth::{KeyManager, Verifier},
+    auth::{KeyManager, Readiness, Upkeep, Verifier},
     config::{KeyManagerSettings, LogFormat, Settings},
     gateway::{AccessLog, Format, Gateway, Parts, Upstream},
     lifecycle::Lifecycle,
     metrics::Metrics,
 };
 
-/// Longest time that requests under way are waited for at the end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// Connections to upstreams that may wait for the next request, for each worker thread.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
 /// Requests for one connection of a client, after which it is closed: memory that it gathered goes.
@@ -54,16 +51,6 @@ impl From<anyhow::Error> for StartFailure {
     fn from(fault: anyhow::Error) -> Self {
         Self::Other(fault)
     }
-}
-
-/// What ends the server.
-pub enum Until {
-    /// SIGTERM, SIGINT or SIGQUIT; a second one ends it at once.
-    Signals,
-    /// As [`Until::Signals`], without waiting for what is under way.
-    SignalsAtOnce,
-    /// Somebody in this process.
-    Notified(Arc<Notify>),
 }
 
 /// A server that is put together and has not started.
@@ -92,7 +79,15 @@ impl Server {
         }
         let metrics = Arc::new(Metrics::new(&settings).context("metrics")?);
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
-        let verifier = build_verifier(&settings, &metrics)?;
+        let asking = build_asking(&settings, &metrics)?;
+        let (verifier, readiness, upkeep) = match asking {
+            Some(asking) => (
+                Some(asking.verifier),
+                Some(asking.readiness),
+                Some(asking.upkeep),
+            ),
+            None => (None, None, None),
+        };
         let upstreams = build_upstreams(&settings)?;
         let access_log = build_access_log(settings.log.access, log_sink, &metrics)?.map(Arc::new);
         let gateway = Gateway::new(Parts {
@@ -106,6 +101,7 @@ impl Server {
         let admin = Admin::new(
             Arc::clone(&metrics),
             Arc::clone(&lifecycle),
+            readiness,
             settings.admin.token.as_ref(),
         );
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());
@@ -119,6 +115,12 @@ impl Server {
         }
         proxy.add_tcp(&settings.listen.http.to_string());
         pingora.add_service(proxy);
+        if let Some(upkeep) = upkeep.filter(|upkeep| !upkeep.is_idle()) {
+            let upkeep = UpkeepService(parking_lot::Mutex::new(Some(upkeep)));
+            let mut service = background_service("upkeep", upkeep);
+            service.threads = Some(1);
+            pingora.add_service(service);
+        }
         let mut server = Self {
             pingora,
             threads: conf.threads,
@@ -154,13 +156,7 @@ impl Server {
 
     /// Runs until the end; `ready` is called once the gateway answers.
     pub fn run(self, until: Until, ready: impl FnOnce() + Send + Sync + 'static) {
-        let watch = Watch {
-            until,
-            lifecycle: self.lifecycle,
-            metrics: self.metrics,
-            listen: self.listen,
-            ready: parking_lot::Mutex::new(Some(Box::new(ready))),
-        };
+        let watch = Watch::new(until, self.lifecycle, self.metrics, self.listen, ready);
         tracing::info!(listen = %self.listen, threads = self.threads, "starting");
         self.pingora.run(RunArgs {
             shutdown_signal: Box::new(watch),
@@ -194,10 +190,17 @@ fn check_port(address: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {address}"))
 }
 
-fn build_verifier(
+/// The verifier, and what the key manager needs in the background.
+struct Asking {
+    verifier: Arc<Verifier>,
+    readiness: Readiness,
+    upkeep: Upkeep,
+}
+
+fn build_asking(
     settings: &Settings,
     metrics: &Arc<Metrics>,
-) -> Result<Option<Arc<Verifier>>, StartFailure> {
+) -> Result<Option<Asking>, StartFailure> {
     let Some(key_manager) = &settings.key_manager else {
         return Ok(None);
     };
@@ -206,19 +209,38 @@ fn build_verifier(
     SystemRandom::new()
         .fill(&mut seed)
         .map_err(|_| anyhow::anyhow!("this system gives no random numbers"))?;
-    let client = KeyManager::new(key_manager, Arc::clone(metrics))?;
-    Ok(Some(Arc::new(Verifier::new(
+    let (client, upkeep) = KeyManager::new(key_manager, Arc::clone(metrics))?;
+    let readiness = client.readiness();
+    let verifier = Arc::new(Verifier::new(
         key_manager,
         &settings.token_cache,
         &seed,
         Box::new(client),
         Arc::clone(metrics),
-    ))))
+    ));
+    Ok(Some(Asking {
+        verifier,
+        readiness,
+        upkeep,
+    }))
+}
+
+/// Runs the upkeep as a service of Pingora's, which starts and ends it with the others.
+struct UpkeepService(parking_lot::Mutex<Option<Upkeep>>);
+
+#[async_trait]
+impl BackgroundService for UpkeepService {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let upkeep = self.0.lock().take();
+        if let Some(upkeep) = upkeep {
+            upkeep.run(shutdown).await;
+        }
+    }
 }
 
 /// A key manager whose name nobody knows is a typo more often than an outage.
 fn check_name(key_manager: &KeyManagerSettings) -> Result<(), StartFailure> {
-    let url = &key_manager.introspect_url;
+    let url = key_manager.endpoint.url();
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let address = (host, 0)
         .to_socket_addrs()
@@ -253,115 +275,4 @@ fn build_access_log(
     let log = AccessLog::new(format, sink, metrics.access_log_dropped.clone())
         .context("the access log needs a thread")?;
     Ok(Some(log))
-}
-
-/// Says when the server is ready, and when it has to go.
-struct Watch {
-    until: Until,
-    lifecycle: Arc<Lifecycle>,
-    metrics: Arc<Metrics>,
-    listen: SocketAddr,
-    ready: parking_lot::Mutex<Option<Box<dyn FnOnce() + Send + Sync>>>,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Watch {
-    async fn recv(&self) -> ShutdownSignal {
-        let until_asked = async {
-            self.wait_until_listening().await;
-            self.lifecycle.set_ready();
-            if let Some(ready) = self.ready.lock().take() {
-                ready();
-            }
-            std::future::pending::<()>().await;
-        };
-        match &self.until {
-            Until::Notified(notify) => {
-                tokio::select! {
-                    () = notify.notified() => {}
-                    () = until_asked => {}
-                }
-                self.lifecycle.set_draining();
-                ShutdownSignal::FastShutdown
-            }
-            Until::Signals | Until::SignalsAtOnce => {
-                let Ok(mut signals) = Signals::new() else {
-                    tracing::error!("cannot watch for signals");
-                    return ShutdownSignal::FastShutdown;
-                };
-                tokio::select! {
-                    () = signals.recv() => {}
-                    () = until_asked => {}
-                }
-                self.lifecycle.set_draining();
-                if matches!(self.until, Until::SignalsAtOnce) {
-                    return ShutdownSignal::FastShutdown;
-                }
-                tokio::select! {
-                    () = signals.recv() => ShutdownSignal::FastShutdown,
-                    () = self.drain() => ShutdownSignal::GracefulTerminate,
-                }
-            }
-        }
-    }
-}
-
-impl Watch {
-    /// The listener is opened by a task of Pingora's, which tells nobody.
-    async fn wait_until_listening(&self) {
-        const PAUSE: Duration = Duration::from_millis(1);
-        let mut address = self.listen;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// Waits until no request is under way, within a limit.
-    async fn drain(&self) {
-        const PAUSE: Duration = Duration::from_millis(10);
-        let deadline = Instant::now() + DRAIN_LIMIT;
-        tracing::info!(in_flight = self.metrics.all_in_flight(), "draining");
-        while self.metrics.all_in_flight() > 0 && Instant::now() < deadline {
-            sleep(PAUSE).await;
-        }
-    }
-}
-
-/// The signals that end the gateway; SIGHUP, which would kill the process, is taken and told of.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next signal to go.
-    async fn recv(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.quit.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP: reloading is not supported yet; restart to take up changes");
-                }
-            }
-        }
-    }
 }
