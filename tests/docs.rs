@@ -1,7 +1,7 @@
 //! The documentation says what the code does: reasons, metrics, keys, defaults, outputs, links.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
@@ -99,6 +99,7 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
         Unavailable::BadAnswer,
         Unavailable::TooLarge,
         Unavailable::Overloaded,
+        Unavailable::NotReady,
         Unavailable::Lost,
     ] {
         assert_shown(unavailable.reason(), unavailable.status());
@@ -164,41 +165,204 @@ fn block<'a>(text: &'a str, start: &str) -> &'a str {
     rest.split("```").next().unwrap()
 }
 
-/// The file with all keys, as paragraphs: comments, and the key or table they are about.
-fn reference(keep: impl Fn(&str, bool) -> bool) -> String {
-    let text = read("conf/portcullis.toml");
+/// Ways to prove the gateway to the key manager, each with the tables that stand for Basic's then.
+const SCHEMES: [&[&str]; 7] = [
+    &["none"],
+    &["clientSecretPost"],
+    &["privateKeyJwt"],
+    &["tlsClientAuth"],
+    &["oauth2", "oauth2.clientCredential"],
+    &["oauth2", "oauth2.password", "oauth2.refresh"],
+    &["oauth2", "oauth2.directToken", "oauth2.refresh"],
+];
+
+/// Which tables of the file with all keys are meant.
+#[derive(Clone, Copy)]
+enum Tables<'a> {
+    All,
+    /// Those that are not commented out.
+    Plain,
+    /// The same with others in the place of Basic's.
+    With(&'a [&'a str]),
+}
+
+impl Tables<'_> {
+    fn have(self, name: &str, commented: bool) -> bool {
+        let scheme = name
+            .strip_prefix("keymanager.security.")
+            .unwrap_or_default();
+        match self {
+            Self::All => true,
+            Self::Plain => !commented,
+            Self::With(schemes) => match commented {
+                true => schemes.contains(&scheme),
+                false => scheme != "basic",
+            },
+        }
+    }
+}
+
+/// The tables of the file with all keys, as they are when nothing is commented out.
+fn tables(which: Tables<'_>) -> Vec<(String, String)> {
+    let mut tables = Vec::new();
+    for paragraph in read("conf/portcullis.toml").split("\n\n") {
+        let header = paragraph
+            .lines()
+            .find(|line| line.starts_with(['[']) || line.starts_with("#["));
+        let Some(header) = header else {
+            continue;
+        };
+        let commented = header.starts_with('#');
+        let lines = paragraph.lines().map(|line| match commented {
+            true => line
+                .strip_prefix('#')
+                .unwrap_or_else(|| panic!("half commented out: {line}")),
+            false => line,
+        });
+        let name = header.trim_matches(['#', '[', ']']).to_owned();
+        if which.have(&name, commented) {
+            tables.push((name, lines.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    tables
+}
+
+/// The tables with those of their keys that are given, and those others that `keep` says by table
+/// and name, and whether it is an example.
+fn reference(which: Tables<'_>, keep: impl Fn(&str, &str, bool) -> bool) -> String {
     let mut lines = Vec::new();
-    let mut comment = String::new();
-    for line in text.lines() {
-        match line.strip_prefix('#') {
-            Some(key)
-                if key.contains(" = ") && key.starts_with(|c: char| c.is_ascii_lowercase()) =>
-            {
-                let name = key.split(' ').next().unwrap();
-                if keep(name, comment.contains("No default")) {
-                    lines.push(key.to_owned());
+    for (table, text) in tables(which) {
+        let mut comment = String::new();
+        for line in text.lines() {
+            match line.strip_prefix('#') {
+                Some(key)
+                    if key.contains(" = ") && key.starts_with(|c: char| c.is_ascii_lowercase()) =>
+                {
+                    let name = key.split(' ').next().unwrap();
+                    if keep(&table, name, comment.contains("No default")) {
+                        lines.push(key.to_owned());
+                    }
+                    comment.clear();
                 }
-                comment.clear();
-            }
-            Some(prose) => comment.push_str(prose),
-            None => {
-                comment.clear();
-                lines.push(line.to_owned());
+                Some(prose) => comment.push_str(prose),
+                None => {
+                    comment.clear();
+                    lines.push(line.to_owned());
+                }
             }
         }
     }
     lines.join("\n")
 }
 
+/// The certificate and its key, which one scheme needs: examples elsewhere.
+fn is_certificate(table: &str, key: &str) -> bool {
+    table == "keymanager.tls" && ["certFile", "keyFile"].contains(&key)
+}
+
+/// The files that the configurations of file and pages name.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(name: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("portcullis-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [
+            ("ca.pem", CERTIFICATE),
+            ("gateway-cert.pem", CERTIFICATE),
+            ("gateway-key.pem", KEY),
+            ("access-token.secret", "s3cret"),
+            ("admin.secret", "s3cret"),
+            ("client.secret", "s3cret"),
+            ("introspection.secret", "s3cret"),
+            ("refresh-token.secret", "s3cret"),
+        ] {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        Self(folder)
+    }
+
+    /// The text as a configuration that lies beside them.
+    fn source(&self, text: &str) -> Source {
+        let folder = self.0.display().to_string();
+        Source {
+            name: format!("{folder}/portcullis.toml"),
+            text: text.replace("/etc/portcullis", &folder),
+            world_readable: false,
+        }
+    }
+
+    fn load(&self, text: &str) -> Loaded {
+        let environment = Environment::from([
+            ("KEY_MANAGER_PASSWORD", "s3cret"),
+            ("KEY_MANAGER_SECRET", "s3cret"),
+        ]);
+        load_source(self.source(text), &environment)
+            .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Of no use to anybody: made for these tests.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvRI3XJjJz3bY/szg
+OpY8ILCZBPTaVDietdFRvd5DcoShRANCAARS7gktYNIKE8aZQ4wRfaRbXQPZ63fD
+1W8uugAyXFM8wPEBygnwsdBVAM9FeRntKdIQEB3wW/YqZ3hs7rlkupv6
+-----END PRIVATE KEY-----
+";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBizCCATGgAwIBAgIUWqyJq55psQV2AsswKvi3jlYtqHAwCgYIKoZIzj0EAwIw
+GjEYMBYGA1UEAwwPcG9ydGN1bGxpcyB0ZXN0MCAXDTI2MTEyMzIzMTYyNFoYDzIx
+MjYxMDMwMjMxNjI0WjAaMRgwFgYDVQQDDA9wb3J0Y3VsbGlzIHRlc3QwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAARS7gktYNIKE8aZQ4wRfaRbXQPZ63fD1W8uugAy
+XFM8wPEBygnwsdBVAM9FeRntKdIQEB3wW/YqZ3hs7rlkupv6o1MwUTAdBgNVHQ4E
+FgQU4Gi0Q6XuWmGvtcHpZCtdNnaI5zMwHwYDVR0jBBgwFoAU4Gi0Q6XuWmGvtcHp
+ZCtdNnaI5zMwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiEA7+DU
+CjPwONmLf9PYcA3qr8iBrjhyAOQh5bo4nNSyosICIG6mKZ2Md+cXXNtKrYCQsSG3
+FA+Fbo1EjIZtt2kJXm9R
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn every_table_of_the_file_is_in_a_scheme() {
+    for (name, _) in tables(Tables::All) {
+        let used = SCHEMES
+            .iter()
+            .any(|scheme| Tables::With(scheme).have(&name, true));
+        let plain = tables(Tables::Plain)
+            .iter()
+            .any(|(other, _)| *other == name);
+        assert!(used || plain, "{name}");
+    }
+}
+
 #[test]
 fn defaults_in_the_file_are_those_of_the_code() {
-    let bare = reference(|_, _| false);
-    let with_defaults = reference(|_, example| !example);
-    assert!(with_defaults.lines().count() >= bare.lines().count() + 14);
-    assert_eq!(
-        printed(&load(&bare).settings),
-        printed(&load(&with_defaults).settings)
-    );
+    let files = Files::new("defaults");
+    let mut defaults = 0;
+    let plain = std::iter::once(Tables::Plain);
+    for which in plain.chain(SCHEMES.map(Tables::With)) {
+        let bare = reference(which, |table, key, _| is_certificate(table, key));
+        let with_defaults = reference(which, |table, key, example| {
+            !example || is_certificate(table, key)
+        });
+        defaults += with_defaults.lines().count() - bare.lines().count();
+        let bare = files.load(&bare);
+        assert_eq!(
+            printed(&bare.settings),
+            printed(&files.load(&with_defaults).settings)
+        );
+        assert_eq!(bare.warnings.list, []);
+    }
+    assert!(defaults >= 14 * (SCHEMES.len() + 1), "{defaults}");
     assert_eq!(load(&read("conf/portcullis.toml")).warnings.list, []);
 }
 
@@ -217,32 +381,57 @@ fn printed(settings: &Settings) -> String {
 
 #[test]
 fn every_key_of_the_file_is_known() {
-    let all = reference(|_, _| true);
-    // Some keys exclude each other; that is not what is asked here.
-    let problems = match load_source(Source::memory(all), &Environment::default()) {
-        Ok(loaded) => loaded.warnings,
-        Err(problems) => problems,
-    };
-    for problem in &problems.list {
-        assert!(
-            problem.what.contains("given twice") || problem.what.contains("twice"),
-            "{problems}"
-        );
+    let files = Files::new("known");
+    let plain = std::iter::once(Tables::Plain);
+    for which in plain.chain(SCHEMES.map(Tables::With)) {
+        let all = reference(which, |_, _, _| true);
+        // Some keys exclude each other; that is not what is asked here.
+        let problems = match load_source(files.source(&all), &Environment::default()) {
+            Ok(loaded) => loaded.warnings,
+            Err(problems) => problems,
+        };
+        for problem in &problems.list {
+            assert!(
+                [
+                    "given twice",
+                    "twice",
+                    "both say where to ask",
+                    "there is no `refresh`",
+                ]
+                .iter()
+                .any(|words| problem.what.contains(words)),
+                "{problems}"
+            );
+        }
     }
 }
 
-#[test]
-fn keys_of_the_file_are_those_of_the_reference() {
+/// Keys and defaults of the file: `table.key`, and the value where there is one.
+fn keys_and_defaults() -> Vec<(String, Option<String>)> {
     let mut table = String::new();
-    let mut file = BTreeSet::new();
-    for line in reference(|_, _| true).lines() {
+    let mut found = Vec::new();
+    let given = reference(Tables::All, |_, _, _| false);
+    let defaults = reference(Tables::All, |_, _, example| !example);
+    // In the same order, and each line of `given` is one of `defaults`, which are of `all`.
+    let (mut given, mut defaults) = (given.lines().peekable(), defaults.lines().peekable());
+    for line in reference(Tables::All, |_, _, _| true).lines() {
+        let is_given = given.next_if_eq(&line).is_some();
+        let is_default = defaults.next_if_eq(&line).is_some() && !is_given;
         if let Some(name) = line.strip_prefix('[') {
             table = name.trim_matches(['[', ']']).to_owned();
-        } else if let Some((key, _)) = line.split_once(" = ") {
-            file.insert(format!("{table}.{key}"));
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            let default = is_default.then(|| value.to_owned());
+            found.push((format!("{table}.{key}"), default));
         }
     }
-    let mut docs = BTreeSet::new();
+    assert_eq!((given.next(), defaults.next()), (None, None));
+    found
+}
+
+/// Keys of the reference, each with the cells of its row.
+fn documented_keys() -> BTreeMap<String, Vec<String>> {
+    let mut table = String::new();
+    let mut keys = BTreeMap::new();
     for line in read("docs/configuration.md").lines() {
         if let Some(heading) = line.strip_prefix("## ") {
             table = heading.trim_matches(['`', '[', ']']).to_owned();
@@ -250,27 +439,35 @@ fn keys_of_the_file_are_those_of_the_reference() {
             .strip_prefix("| `")
             .and_then(|line| line.split_once('`'))
         {
-            docs.insert(format!("{table}.{key}"));
+            let cells = line.split(" | ").map(str::to_owned).collect();
+            keys.insert(format!("{table}.{key}"), cells);
         }
     }
-    assert!(file.len() > 30, "{file:?}");
+    keys
+}
+
+#[test]
+fn keys_of_the_file_are_those_of_the_reference() {
+    let file: BTreeSet<String> = keys_and_defaults()
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
+    let docs = documented_keys().into_keys().collect();
+    assert!(file.len() > 80, "{file:?}");
     assert_same("keys", &file, &docs);
 }
 
 #[test]
 fn defaults_of_the_reference_are_those_of_the_file() {
-    let docs = read("docs/configuration.md");
-    let defaults = reference(|_, example| !example);
-    let given = reference(|_, _| false);
-    for line in defaults.lines().filter(|line| !given.contains(line)) {
-        let (key, value) = line.split_once(" = ").unwrap();
-        let row = docs
-            .lines()
-            .find(|row| row.starts_with(&format!("| `{key}` | ")))
-            .unwrap();
-        let cell = row.split(" | ").nth(2).unwrap();
-        assert_eq!(cell.trim_matches('`'), value, "{key}");
+    let docs = documented_keys();
+    let mut defaults = 0;
+    for (key, default) in keys_and_defaults() {
+        if let Some(default) = default {
+            defaults += 1;
+            assert_eq!(docs[&key][2].trim_matches('`'), default, "{key}");
+        }
     }
+    assert!(defaults >= 20, "{defaults}");
 }
 
 #[test]
@@ -287,10 +484,20 @@ fn variables_of_the_reference_are_known() {
                 && *name != "PORTCULLIS__SECTION__KEY"
         })
         .collect();
-    assert!(names.len() > 30, "{names:?}");
+    assert!(names.len() > 80, "{names:?}");
     for name in names {
-        // Whatever is wrong with this value: the name is known, and the variable is what is read.
-        let environment = Environment::from([(name, "\u{1}")]);
+        // Whatever is wrong with this value: the name is known, and the variable is what is read. A
+        // table that is not enabled is not read to its end.
+        let table = name.rsplit_once("__").map_or(name, |(table, _)| table);
+        let on = match table.starts_with("PORTCULLIS__KEYMANAGER__SECURITY__") {
+            true => format!("{table}__ENABLED"),
+            false => name.to_owned(),
+        };
+        let environment = Environment::from([
+            ("PORTCULLIS__KEYMANAGER__SECURITY__OAUTH2__ENABLED", "true"),
+            (&on, "true"),
+            (name, "\u{1}"),
+        ]);
         let what = match load_source(Source::memory(text), &environment) {
             Ok(loaded) => loaded.warnings.to_string(),
             Err(problems) => problems.to_string(),
@@ -448,6 +655,40 @@ fn free_ports() -> u16 {
         })
         .find(|port| *port < u16::MAX - 4 && (0..4).all(|offset| free(port + offset)))
         .unwrap()
+}
+
+#[test]
+fn every_configuration_of_the_pages_loads() {
+    let files = Files::new("pages");
+    let route = "\n[[route]]\npath = \"/\"\npublic = true\nupstream = \"http://127.0.0.1:9000\"\n";
+    let mut recipes = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let Loaded { warnings, .. } = files.load(&format!("{block}{route}"));
+            recipes += usize::from(page.starts_with("./docs/idp"));
+            // A warning is no fault, but the page has to say that it comes.
+            for warning in &warnings.list {
+                assert!(
+                    text.contains(&warning.what),
+                    "{}: {warnings}",
+                    page.display()
+                );
+            }
+        }
+    }
+    assert!(recipes >= 12, "{recipes}");
+}
+
+#[test]
+fn every_recipe_is_in_the_list() {
+    let list = read("docs/idp/README.md");
+    for page in fs::read_dir("docs/idp").unwrap() {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        let shown = name == "README.md" || list.contains(&format!("]({name})"));
+        assert!(shown, "{name}");
+    }
 }
 
 #[test]
