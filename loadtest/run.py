@@ -145,7 +145,7 @@ def own_part(plan, peers, results):
 def stampede(plan, peers, results):
     """Many callers bring the same new token at once."""
     callers = 200
-    peers.take(50)
+    peers.take(500)
     with running(Gateway(peers).wait()) as gateway:
         for number in range(plan.stampedes):
             calls = peers.calls()
@@ -156,7 +156,7 @@ def stampede(plan, peers, results):
             joined = gateway.metric("portcullis_introspection_coalesced_total") - joined
             check(joined > callers / 2, f"only {joined} of {callers} callers waited together")
     peers.take(0)
-    results.case(f"portcullis, stampede of {callers} callers, key manager takes 50 ms", seen, calls=1)
+    results.case(f"portcullis, stampede of {callers} callers, key manager takes 500 ms", seen, calls=1)
     results.note("stampedes, each with exactly one call", str(plan.stampedes))
     results.note("… callers who waited for another's call, in the last one", f"{joined:.0f}")
 

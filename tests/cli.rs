@@ -401,6 +401,24 @@ fn introspect_tells_what_the_key_manager_says() {
     assert_eq!(code, 69, "{err}");
     assert!(err.contains("hint: check that it runs"), "{err}");
 
+    // A token endpoint that says no ends it at once.
+    let oauth2 = format!(
+        "[keyManager]\nserverUrl = \"http://127.0.0.1:{port}\"\n[keymanager.security.oauth2]\n\
+         enabled = true\ntokenUrl = \"http://127.0.0.1:{port}/oauth2/token\"\n\
+         [keymanager.security.oauth2.password]\nenabled = true\nclientId = \"a\"\n\
+         clientSecret = \"b\"\nusername = \"c\"\npassword = \"d\"\n",
+        port = demo.port + 1
+    );
+    let asked = Instant::now();
+    let (code, _, err) = run(&["check", "--online", &folder.file("oauth2.toml", &oauth2)]);
+    assert_eq!(code, 77, "{err}");
+    assert!(
+        asked.elapsed() < Duration::from_secs(10),
+        "it went on trying"
+    );
+    assert!(err.contains("unsupported_grant_type"), "{err}");
+    assert!(err.contains("try another credentialBearer"), "{err}");
+
     let token_file = folder.file("token", "demo-read\n");
     let arguments = [
         "introspect",

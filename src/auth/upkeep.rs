@@ -36,6 +36,13 @@ impl Readiness {
         Self { endpoint, keeper }
     }
 
+    /// Whether the token endpoint said no to our last attempt.
+    pub fn is_refused(&self) -> bool {
+        self.keeper
+            .as_ref()
+            .is_some_and(|keeper| keeper.is_refused())
+    }
+
     pub fn is_ready(&self) -> bool {
         let has_token = self.keeper.as_ref().is_none_or(|keeper| keeper.is_ready());
         has_token && self.endpoint.get().is_some()

@@ -120,7 +120,7 @@ fn run(file: &std::path::Path) -> Exit {
     match Server::build(settings, Box::new(std::io::stdout())) {
         Ok(server) => {
             count_panics(&server);
-            server.run(Until::Signals, || tracing::info!("ready"));
+            server.run(Until::Signals, || tracing::info!("listening"));
             Exit::Done
         }
         Err(failure) => tell(&failure),

@@ -37,8 +37,8 @@ pub fn ask(
     let ready = runtime.block_on(prepare(client.readiness(), upkeep));
     let started = Instant::now();
     let result = match ready {
-        true => runtime.block_on(client.introspect(token)),
-        false => Err(Unavailable::NotReady),
+        Ok(()) => runtime.block_on(client.introspect(token)),
+        Err(unavailable) => Err(unavailable),
     };
     Ok(Asked {
         result,
@@ -59,21 +59,29 @@ fn without_refresh(key_manager: &KeyManagerSettings) -> KeyManagerSettings {
 
 /// Does once what a running gateway does in the background: finds the endpoint, gets a token of our
 /// own.
-async fn prepare(readiness: Readiness, upkeep: Upkeep) -> bool {
+///
+/// A running gateway would go on trying; here a plain no ends it.
+async fn prepare(readiness: Readiness, upkeep: Upkeep) -> Result<(), Unavailable> {
     const PATIENCE: Duration = Duration::from_secs(15);
     if upkeep.is_idle() {
-        return true;
+        return Ok(());
     }
     // The upkeep ends with this program.
     let (_running, over) = tokio::sync::watch::channel(false);
-    let until_ready = async {
-        while !readiness.is_ready() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let until_known = async {
+        loop {
+            match (readiness.is_ready(), readiness.is_refused()) {
+                (true, _) => return Ok(()),
+                (false, true) => return Err(Unavailable::ClientRefused),
+                (false, false) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
         }
     };
     tokio::select! {
-        () = upkeep.run(over) => readiness.is_ready(),
-        ready = tokio::time::timeout(PATIENCE, until_ready) => ready.is_ok(),
+        () = upkeep.run(over) => Err(Unavailable::NotReady),
+        known = tokio::time::timeout(PATIENCE, until_known) => {
+            known.unwrap_or(Err(Unavailable::NotReady))
+        }
     }
 }
 
@@ -126,7 +134,8 @@ fn hint(key_manager: &KeyManagerSettings, unavailable: Unavailable) -> &'static 
              of your own, name that in [keymanager.tls] caFile"
         }
         Unavailable::NotReady => {
-            "the messages above say what the token endpoint or the issuer said"
+            "the messages above say what the token endpoint or the issuer said; where the issuer's metadata \
+             names no introspection endpoint, set `introspectUrl` and `tokenUrl` in place of `issuer`"
         }
         _ => "check that it runs and can be reached from here",
     }
@@ -167,6 +176,10 @@ fn other_encoding(key_manager: &KeyManagerSettings) -> Option<&'static str> {
         } => Some(
             "check name and password; if they are right and have characters that a form encodes, try \
              credentialEncoding = \"form\"",
+        ),
+        CredentialSettings::OAuth2(_) => Some(
+            "check the client's id and secret, and the messages above; some servers want them the other \
+             way: try another credentialBearer or credentialEncoding",
         ),
         _ => None,
     }

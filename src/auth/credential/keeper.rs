@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -24,10 +24,10 @@ use super::{
     Proof,
     grant::{NotObtained, Obtained, TokenSource},
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RenewalResult};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A token is renewed when a fifth of its life is left, but not earlier than this before its end.
 const LONGEST_MARGIN: Duration = Duration::from_secs(30);
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
@@ -38,6 +38,8 @@ pub struct Keeper {
     status: watch::Sender<Status>,
     /// The newest token that the key manager has accepted.
     accepted: AtomicU64,
+    /// The token endpoint said no to the last attempt.
+    refused: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -68,6 +70,7 @@ impl Keeper {
             current: ArcSwapOption::empty(),
             status,
             accepted: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
             metrics,
         }
     }
@@ -86,6 +89,11 @@ impl Keeper {
     /// Whether there has been a token.
     pub fn is_ready(&self) -> bool {
         self.current.load().is_some()
+    }
+
+    /// Whether the token endpoint said no to the last attempt: most likely a wrong set-up.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// The key manager accepted a token.
@@ -165,6 +173,7 @@ impl Keeper {
 
     /// Puts a token in place; returns when to renew it.
     fn publish(&self, obtained: &Obtained, pause: Duration) -> Instant {
+        self.refused.store(false, Ordering::Relaxed);
         let now = Instant::now();
         let generation = self.status.borrow().generation + 1;
         let token = Token {
@@ -188,6 +197,8 @@ impl Keeper {
     }
 
     fn fail(&self, failure: &NotObtained, pause: Duration) -> Instant {
+        let refused = failure.result == RenewalResult::Refused;
+        self.refused.store(refused, Ordering::Relaxed);
         tracing::warn!(
             result = failure.result.word(),
             cause = %failure,

@@ -15,6 +15,8 @@ PAUSE_SECONDS = 0.05
 # Below the range that the system takes ports for outgoing connections from: a server that is
 # stopped and started again must find its port still free.
 PORTS = range(20000, 30000)
+# Those that were given out, and that nobody may listen on yet.
+given_out = set()
 
 
 class Answer:
@@ -39,8 +41,14 @@ class Answer:
         return f"{self.status} {dict(self.headers)} {self.body!r}"
 
 
-def send(port, method, target, headers=None, body=None):
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=REQUEST_SECONDS)
+def send(port, method, target, headers=None, body=None, tls=None):
+    """`tls`: the context of an https connection."""
+    if tls is None:
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=REQUEST_SECONDS)
+    else:
+        connection = http.client.HTTPSConnection(
+            LOOPBACK, port, timeout=REQUEST_SECONDS, context=tls
+        )
     try:
         connection.request(method, target, body=body, headers=headers or {})
         return Answer(connection.getresponse())
@@ -61,9 +69,11 @@ def is_free(port):
 def free_ports(count):
     """Ports that nobody listens on, each once."""
     candidates = random.sample(PORTS, 50 * count)
+    candidates = [port for port in candidates if port not in given_out]
     found = [port for port in candidates if is_free(port)][:count]
     if len(found) < count:
         raise Failed("there are not enough free ports")
+    given_out.update(found)
     return found
 
 

@@ -1,0 +1,155 @@
+"""Gateways with routes for what every key manager can do, each with its own way to prove itself."""
+
+import itertools
+import json
+
+from child import Child
+from gateway import Gateway, write_private
+from wire import LOOPBACK, free_ports
+
+RENEWALS = "portcullis_credential_renewals_total"
+
+
+def without_credentials(url):
+    def keys(_folder, _name):
+        return f'introspectUrl = "{url}"\ntimeout = "1s"'
+
+    return keys
+
+
+def basic(url, name, secret):
+    def keys(folder, door):
+        file = folder / f"{door}.secret"
+        write_private(file, secret + "\n")
+        return f"""
+introspectUrl = "{url}"
+timeout = "1s"
+    [keymanager.security.basic]
+        enabled = true
+        username = {json.dumps(name)}
+        password_file = "{file.name}"
+"""
+
+    return keys
+
+
+class OwnToken:
+    """The tables of `[keymanager.security.oauth2]`; the client's secret is in a file."""
+
+    def __init__(self, introspection_url, token_url, client, secret, scopes):
+        self.introspection_url = introspection_url
+        self.token_url = token_url
+        self.client = client
+        self.secret = secret
+        self.scopes = scopes
+        self.bearer = "AUTH_HEADER_BEARER"
+        self.encoding = "form"
+        # User name and password, where the password grant is to be used, with refresh tokens.
+        self.person = None
+
+    def __call__(self, folder, name):
+        file = folder / f"{name}.secret"
+        write_private(file, self.secret + "\n")
+        return f"""
+introspectUrl = "{self.introspection_url}"
+timeout = "1s"
+    [keymanager.security.oauth2]
+        enabled = true
+        credentialBearer = "{self.bearer}"
+        credentialEncoding = "{self.encoding}"
+        tokenUrl = "{self.token_url}"
+        {self._grant(file.name)}
+"""
+
+    def _grant(self, secret_file):
+        client = f"""
+            enabled = true
+            clientId = {json.dumps(self.client)}
+            clientSecret_file = "{secret_file}"
+            scopes = "{self.scopes}"
+"""
+        if self.person is None:
+            return f"[keymanager.security.oauth2.clientCredential]{client}"
+        name, password = map(json.dumps, self.person)
+        return f"""[keymanager.security.oauth2.password]{client}
+            username = {name}
+            password = {password}
+        [keymanager.security.oauth2.refresh]
+            enabled = true
+"""
+
+
+def configuration(ports, keys, upstream, max_ttl, inactive_ttl):
+    """The log is at its most talkative, since no level of it may show a token."""
+    http, admin = ports
+    upstream = f'upstream = "http://{LOOPBACK}:{upstream.port}"'
+    return f"""
+[listen]
+http = "{LOOPBACK}:{http}"
+
+[admin]
+listen = "{LOOPBACK}:{admin}"
+
+[log]
+level = "debug"
+access = "json"
+
+[keyManager]
+{keys}
+
+[token_cache]
+max_ttl = "{max_ttl}"
+inactive_ttl = "{inactive_ttl}"
+
+[[route]]
+name = "orders-read"
+path = "/orders/*"
+methods = ["GET"]
+scopes = ["orders.read"]
+{upstream}
+
+[route.identity_headers]
+X-Auth-Client = "client_id"
+X-Auth-Note = "ext"
+X-Auth-Tenant = "sub"
+
+[[route]]
+name = "orders-write"
+path = "/orders/*"
+methods = ["POST"]
+scopes = ["orders.read", "orders.write"]
+{upstream}
+
+[[route]]
+name = "stock"
+path = "/stock/*"
+audience = ["urn:stock"]
+{upstream}
+"""
+
+
+class Door(Gateway):
+    """A gateway; `ready`: whether it is to become ready."""
+
+    def __init__(
+        self, name, binary, folder, upstream, keys, ready=True, max_ttl="10m", inactive_ttl="60s"
+    ):
+        self.binary = binary
+        self.folder = folder
+        self.ready = ready
+        ports = free_ports(2)
+        self.port, self.admin_port = ports
+        self.file = folder / f"{name}.toml"
+        text = configuration(ports, keys(folder, name), upstream, max_ttl, inactive_ttl)
+        self.file.write_text(text)
+        self.child = Child(name, [binary, "run", self.file], folder)
+        self._requests = itertools.count()
+
+    def start(self):
+        if self.ready:
+            super().start()
+        else:
+            self.child.start()
+
+    def renewals(self, grant="client_credentials", **labels):
+        return self.metric(RENEWALS, grant=grant, **labels)
