@@ -6,6 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -70,22 +71,29 @@ fn told(output: &Output) -> (i32, String, String) {
     )
 }
 
+/// A port that nobody listens on, given out once. It is below those that the system gives out by
+/// itself, so that no connection can take it before it is used.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 100;
+        let port = u16::try_from(FIRST + number % COUNT).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The first of four free ports in a row.
 fn four_ports() -> u16 {
-    (0..100)
-        .map(|_| free_port())
-        .find(|port| {
-            (1..4).all(|offset| {
-                port.checked_add(offset)
-                    .is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
-            })
-        })
-        .expect("four free ports")
+    loop {
+        let ports = [(); 4].map(|()| free_port());
+        if ports.windows(2).all(|pair| pair[1] == pair[0] + 1) {
+            return ports[0];
+        }
+    }
 }
 
 fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {

@@ -1,10 +1,13 @@
 //! Harness: a gateway with fakes in this process, and a plain HTTP client that sends what it is told.
 
 use std::{
-    collections::HashSet,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, LazyLock, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -392,13 +395,16 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A port that nobody listens on, given out once.
+/// A port that nobody listens on, given out once. It is below those that the system gives out by
+/// itself, so that no other test's server or connection can take it before it is used.
 pub fn free_port() -> u16 {
-    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if GIVEN.lock().insert(port) {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 100;
+        let port = u16::try_from(FIRST + number % COUNT).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
