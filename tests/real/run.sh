@@ -30,7 +30,7 @@ trap 'exit 143' TERM
 # shellcheck source=.ci/need.sh
 source .ci/need.sh
 need nginx nginx-light prometheus prometheus promtool prometheus
-for command in cargo node npm python3; do
+for command in cargo node npm openssl python3; do
   command -v "$command" >/dev/null || { echo "$command is missing" >&2; exit 1; }
 done
 

@@ -58,7 +58,7 @@ def introspect_without_a_server(world):
 def introspect_with_a_wrong_password(world):
     result = world.stranger.introspect(world.key_manager.mint("orders.read"))
     ended(result, NO_PERMISSION)
-    expect_not_in(world.stranger.options.secret, result.stdout + result.stderr, "the password")
+    expect_not_in(world.stranger.proof.secret, result.stdout + result.stderr, "the password")
 
 
 def introspect_with_the_wrong_encoding(world):
@@ -68,10 +68,37 @@ def introspect_with_the_wrong_encoding(world):
     expect_in("credentialEncoding", result.stderr, "the hint")
 
 
+def check_online(world):
+    result = world.steady.check("--online")
+    ended(result, 0)
+    expect_in("ok: gave a verdict", result.stdout, "what is printed")
+
+
+def check_online_with_a_wrong_password(world):
+    result = world.stranger.check("--online")
+    ended(result, NO_PERMISSION)
+    expect_in("hint: check name and password", result.stderr, "the hint")
+    expect_not_in(world.stranger.proof.secret, result.stdout + result.stderr, "the password")
+
+
+def check_online_without_a_server(world):
+    world.key_manager.stop()
+    try:
+        ended(world.steady.check("--online"), UNAVAILABLE)
+        ended(world.steady.check(), 0)
+    finally:
+        world.key_manager.start()
+
+
 def metrics_are_well_formed(world):
+    for gateway in (world.steady, world.gateway("keeper")):
+        promtool_has_no_complaint(gateway)
+
+
+def promtool_has_no_complaint(gateway):
     result = subprocess.run(
         ["promtool", "check", "metrics"],
-        input=world.steady.scrape(),
+        input=gateway.scrape(),
         capture_output=True,
         text=True,
         timeout=PROMTOOL_SECONDS,
@@ -151,21 +178,41 @@ def gateways_leave(world):
 
 def secrets(world):
     """Whatever the gateway was told and must not repeat, in every form it is sent in."""
-    own = [gateway.options.secret for gateway in world.gateways]
-    basic = form_encoded_basic(CLIENTS["gateway"]).removeprefix("Basic ")
-    raw = ":".join((CLIENTS["gateway"]["id"], CLIENTS["gateway"]["secret"]))
-    encoded = [urllib.parse.quote_plus(secret) for secret in own]
-    return {UNKNOWN, basic, base64.b64encode(raw.encode()).decode(), *own, *encoded}
+    made = world.secrets()
+    encoded = {urllib.parse.quote_plus(secret) for secret in made}
+    return {UNKNOWN, *made, *encoded, *basic_credentials()}
+
+
+def basic_credentials():
+    """Those of all clients, encoded as they should be and as they should not."""
+    for client in CLIENTS.values():
+        yield form_encoded_basic(client).removeprefix("Basic ")
+        yield base64.b64encode(f"{client['id']}:{client['secret']}".encode()).decode()
 
 
 def logs_tell_no_secret(world):
-    tokens = world.key_manager.minted
-    expect(len(tokens) > 10, True, "whether enough tokens were minted for this to mean something")
+    forbidden = secrets(world)
+    told = {
+        "tokens": world.key_manager.minted,
+        "tokens of the gateway's own": world.own_key_manager.told("issued"),
+        "signed statements": world.key_manager.told("assertion"),
+        "lines of private keys": world.keys.secrets(),
+    }
+    for what, found in told.items():
+        expect(len(found) > 10, True, f"whether there are enough {what} for this to mean something")
     for gateway in world.gateways:
-        for file in (gateway.child.out, gateway.child.err):
+        for file in gateway.logs():
             text = file.read_text(errors="replace")
-            for secret in {*tokens, *secrets(world)}:
+            for secret in forbidden:
                 expect_not_in(secret, text, file.name)
+
+
+def metrics_tell_no_secret(world):
+    forbidden = secrets(world)
+    for gateway in world.gateways:
+        text = gateway.scrape()
+        for secret in forbidden:
+            expect_not_in(secret, text, f"the metrics of {gateway.child.name}")
 
 
 def logs_tell_of_trouble(world):
@@ -183,9 +230,13 @@ CASES = [
     ("introspect: no key manager, exit 69", introspect_without_a_server),
     ("introspect: a wrong password, exit 77", introspect_with_a_wrong_password),
     ("introspect: the wrong encoding, a hint", introspect_with_the_wrong_encoding),
+    ("check --online: good credentials, exit 0", check_online),
+    ("check --online: a wrong password, exit 77", check_online_with_a_wrong_password),
+    ("check --online: no key manager, exit 69; check alone: exit 0", check_online_without_a_server),
     ("promtool has no complaint about the metrics", metrics_are_well_formed),
     ("each request is counted once and logged once", requests_are_counted_once),
     ("Prometheus scrapes the gateway and has its requests", prometheus_scrapes),
+    ("no metric has a token or a secret in it", metrics_tell_no_secret),
     ("SIGTERM: every gateway ends by itself with 0", gateways_leave),
     ("no log has a token or a secret in it", logs_tell_no_secret),
     ("the logs do tell of trouble", logs_tell_of_trouble),

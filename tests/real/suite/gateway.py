@@ -7,11 +7,11 @@ import re
 import subprocess
 
 from child import Child
-from key_manager import CLIENTS
 from report import Failed
-from wire import LOOPBACK, free_ports, send, wait_until
+from wire import LOOPBACK, accepts, free_ports, send, wait_until
 
 COMMAND_SECONDS = 30
+RENEWALS = "portcullis_credential_renewals_total"
 SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -19,17 +19,14 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 class Options:
     """What differs between the gateways of the suite."""
 
-    def __init__(self, max_ttl="60s", inactive_ttl="60s", secret=None, encoding="form"):
+    def __init__(self, max_ttl="60s", inactive_ttl="60s"):
         self.max_ttl = max_ttl
         self.inactive_ttl = inactive_ttl
-        self.secret = CLIENTS["gateway"]["secret"] if secret is None else secret
-        self.encoding = encoding
 
 
-def configuration(options, ports, password_file, introspection_url, upstream_port):
+def configuration(options, ports, key_manager, upstream_port):
     """The log is at its most talkative, since no level of it may show a token."""
     http, admin, nobody = ports
-    name = json.dumps(CLIENTS["gateway"]["id"])
     return f"""
 [listen]
 http = "{LOOPBACK}:{http}"
@@ -42,13 +39,8 @@ level = "debug"
 access = "json"
 
 [keyManager]
-introspectUrl = "{introspection_url}"
 timeout = "1s"
-    [keymanager.security.basic]
-    enabled = true
-    username = {name}
-    password_file = "{password_file.name}"
-    credentialEncoding = "{options.encoding}"
+{key_manager}
 
 [token_cache]
 max_ttl = "{options.max_ttl}"
@@ -93,20 +85,20 @@ upstream = "http://{LOOPBACK}:{nobody}"
 
 
 class Gateway:
-    def __init__(self, name, binary, folder, key_manager, upstream, options=None):
-        self.options = options or Options()
+    """`proof` says where it asks, and how it proves itself there."""
+
+    def __init__(self, name, binary, folder, proof, upstream, options=None):
+        self.proof = proof
         self.binary = binary
         self.folder = folder
         ports = free_ports(3)
         self.port, self.admin_port, _ = ports
-        password = folder / f"{name}.password"
-        write_private(password, self.options.secret + "\n")
+        secret = folder / f"{name}.secret"
+        if proof.secret is not None:
+            write_private(secret, proof.secret + "\n")
         self.file = folder / f"{name}.toml"
-        self.file.write_text(
-            configuration(
-                self.options, ports, password, key_manager.introspection_url, upstream.port
-            )
-        )
+        tables = proof.tables(secret.name)
+        self.file.write_text(configuration(options or Options(), ports, tables, upstream.port))
         self.child = Child(name, [binary, "run", self.file], folder)
         self._requests = itertools.count()
 
@@ -114,14 +106,25 @@ class Gateway:
         self.child.start()
         wait_until(lambda: self.child.check_running() and self.is_ready(), "the gateway is ready")
 
+    def start_unready(self):
+        """For one that waits for something before it is ready."""
+        self.child.start()
+        wait_until(
+            lambda: self.child.check_running() and accepts(self.port), "the gateway takes requests"
+        )
+
     def stop(self):
         return self.child.stop()
 
     def is_ready(self):
+        return self.readiness() == 200
+
+    def readiness(self):
+        """The status of /readyz; `None` while nobody answers there."""
         try:
-            return send(self.admin_port, "GET", "/readyz").status == 200
+            return send(self.admin_port, "GET", "/readyz").status
         except OSError:
-            return False
+            return None
 
     def get(self, token=None, target="/orders/1", headers=None):
         return self.request("GET", target, token, headers)
@@ -145,18 +148,40 @@ class Gateway:
         """The sum of the samples of a series that have these labels."""
         return sum(value for found, value in samples(self.scrape(), name) if labels.items() <= found)
 
+    def renewals(self, **labels):
+        """How often it asked for a token of its own."""
+        return self.metric(RENEWALS, grant="client_credentials", **labels)
+
     def introspect(self, token, *arguments):
         """`portcullis introspect -` with the token on standard input."""
-        command = [self.binary, "introspect", "--config", self.file, *arguments, "-"]
-        return subprocess.run(
-            [str(part) for part in command],
-            input=token + "\n",
+        return self._command("introspect", "--config", self.file, *arguments, "-", text=token)
+
+    def check(self, *arguments):
+        """`portcullis check` of its configuration."""
+        return self._command("check", *arguments, self.file)
+
+    def _command(self, *arguments, text=""):
+        result = subprocess.run(
+            [str(part) for part in (self.binary, *arguments)],
+            input=text + "\n",
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
             cwd=self.folder,
             check=False,
         )
+        with self._printed.open("a") as printed:
+            printed.write(result.stdout + result.stderr)
+        return result
+
+    @property
+    def _printed(self):
+        return self.folder / f"{self.child.name}.printed"
+
+    def logs(self):
+        """The files with everything that it and its commands have printed."""
+        files = (self.child.out, self.child.err, self._printed)
+        return [file for file in files if file.exists()]
 
     def access_log(self):
         """The lines of the access log; all of them are JSON."""

@@ -4,6 +4,7 @@ import base64
 import json
 import pathlib
 import signal
+import ssl
 import urllib.parse
 
 from child import Child
@@ -23,9 +24,14 @@ def form_encoded_basic(client):
 class KeyManager:
     """Mints, revokes and introspects; loses all its tokens when it is started again."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, name="key-manager", clients=None, tls=None):
+        """`clients`: more than those of the file. `tls`: files of key, certificate, authority."""
         [self.port] = free_ports(1)
-        self.child = Child("key-manager", ["node", PROJECT / "server.mjs", self.port], folder)
+        settings = folder / f"{name}.json"
+        settings.write_text(json.dumps({"clients": clients or {}, "tls": tls}))
+        command = ["node", PROJECT / "server.mjs", self.port, settings]
+        self.child = Child(name, command, folder)
+        self.tls = ssl.create_default_context(cafile=tls["authority"]) if tls else None
         self.starts = 0
         self.minted = []
 
@@ -48,8 +54,16 @@ class KeyManager:
         self.child.signal(signal.SIGCONT)
 
     @property
+    def issuer(self):
+        return f"{'https' if self.tls else 'http'}://{LOOPBACK}:{self.port}"
+
+    @property
     def introspection_url(self):
-        return f"http://{LOOPBACK}:{self.port}/token/introspection"
+        return f"{self.issuer}/token/introspection"
+
+    @property
+    def token_url(self):
+        return f"{self.issuer}/token"
 
     def mint(self, scope, client="app", **parameters):
         """A token by the client credentials grant."""
@@ -74,12 +88,21 @@ class KeyManager:
         return self.lines("opened") == self.lines("closed")
 
     def lines(self, word):
-        lines = self.child.output().splitlines()
-        return sum(1 for line in lines if line.split(" ")[0] == word)
+        return len(self.told(word))
+
+    def told(self, word):
+        """What follows the word on each line that begins with it."""
+        parts = [line.partition(" ") for line in self.child.output().splitlines()]
+        return [rest for first, _, rest in parts if first == word]
+
+    def secrets(self):
+        """All tokens that it gave out, and all statements that clients proved themselves with."""
+        return {*self.minted, *self.told("issued"), *self.told("assertion")}
 
     def _post(self, target, client, form):
         headers = {
             "Authorization": form_encoded_basic(client),
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        return send(self.port, "POST", target, headers, urllib.parse.urlencode(form))
+        body = urllib.parse.urlencode(form)
+        return send(self.port, "POST", target, headers, body, self.tls)
