@@ -78,7 +78,11 @@ async fn prepare(readiness: Readiness, upkeep: Upkeep) -> Result<(), Unavailable
         }
     };
     tokio::select! {
-        () = upkeep.run(over) => Err(Unavailable::NotReady),
+        // Finding the endpoint may be all there is to do.
+        () = upkeep.run(over) => match readiness.is_ready() {
+            true => Ok(()),
+            false => Err(Unavailable::NotReady),
+        },
         known = tokio::time::timeout(PATIENCE, until_known) => {
             known.unwrap_or(Err(Unavailable::NotReady))
         }
