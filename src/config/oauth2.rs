@@ -150,9 +150,8 @@ fn refresh(
             secret: secret.value,
             scope: scope.clone(),
         }),
-        (Some(id), None) => {
+        (Some(_), None) => {
             missing_secret(&section, SecretKeys::CLIENT_SECRET);
-            debug_assert!(!id.value.is_empty());
             None
         }
         (None, _) => None,

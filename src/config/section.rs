@@ -181,7 +181,7 @@ impl<'r> Section<'r> {
                         place: item.place,
                     }),
                     other => {
-                        self.wrong_type::<()>(key, &item.place, &other, "strings");
+                        self.tell_type(key, &item.place, &other, "strings");
                         None
                     }
                 })
@@ -204,7 +204,7 @@ impl<'r> Section<'r> {
                     place: node.place,
                 }),
                 other => {
-                    self.wrong_type::<()>(&key, &node.place, &other, "a string");
+                    self.tell_type(&key, &node.place, &other, "a string");
                 }
             }
         }
@@ -239,9 +239,7 @@ impl<'r> Section<'r> {
                     });
                     section.table.entries.extend(table.entries);
                 }
-                other => self
-                    .wrong_type::<()>(key, &entry.node.place, &other, "a table")
-                    .unwrap_or(()),
+                other => self.tell_type(key, &entry.node.place, &other, "a table"),
             }
         }
         merged
@@ -271,7 +269,7 @@ impl<'r> Section<'r> {
             let table = match item.value {
                 Value::Table(table) => table,
                 other => {
-                    self.wrong_type::<()>(key, &item.place, &other, "a table");
+                    self.tell_type(key, &item.place, &other, "a table");
                     Table::default()
                 }
             };
@@ -373,13 +371,17 @@ impl<'r> Section<'r> {
     }
 
     fn wrong_type<T>(&self, key: &str, place: &Place, found: &Value, wanted: &str) -> Option<T> {
+        self.tell_type(key, place, found, wanted);
+        None
+    }
+
+    fn tell_type(&self, key: &str, place: &Place, found: &Value, wanted: &str) {
         let what = match found {
             // The value may be a secret in the wrong place: only its kind is told.
             Value::Loose(_) => format!("`{key}` must be {wanted}"),
             other => format!("`{key}` must be {wanted}, not {}", other.kind()),
         };
         self.error(place, what, "");
-        None
     }
 }
 

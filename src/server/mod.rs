@@ -15,7 +15,6 @@ use pingora::{
     proxy::http_proxy_service_with_name,
     server::{RunArgs, Server as PingoraServer, ShutdownWatch, configuration::ServerConf},
     services::{
-        Service as _,
         background::{BackgroundService, background_service},
         listening::Service,
     },
@@ -141,7 +140,6 @@ impl Server {
     {
         let mut service = Service::new(name.to_owned(), app);
         service.threads = Some(1);
-        debug_assert_eq!(service.name(), name);
         service.add_tcp(&address.to_string());
         self.pingora.add_service(service);
     }
