@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     };
     if by_lenient.is_ok() {
         assert!(grant.is_bearer_access_token());
-        assert!(grant.expires_at.is_none_or(|exp| exp > NOW));
+        assert!(grant.expires_at().is_none_or(|exp| exp > NOW));
     }
     if by_strict.is_ok() {
         assert!(grant.has_scope("orders.read"));
