@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Longest answer that is read, in bytes. Real ones have a few hundred.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Calls at a time; more wait within their own time limit.
 const MAX_CALLS: usize = 512;
 

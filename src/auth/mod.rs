@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use cache::{ENTRY_OVERHEAD, Lookup, TokenCache};
-pub use key_manager::{Introspect, KeyManager, MAX_ANSWER_BYTES};
+pub use key_manager::{Introspect, KeyManager};
 pub use unavailable::Unavailable;
 pub use upkeep::{Readiness, Upkeep};
 
@@ -168,7 +168,8 @@ impl Verifier {
     }
 
     /// Answers that are kept: active, inactive.
-    pub fn cached(&self) -> (usize, usize) {
+    #[cfg(test)]
+    fn cached(&self) -> (usize, usize) {
         self.inner.cache.len()
     }
 }

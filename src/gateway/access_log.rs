@@ -17,6 +17,7 @@ use http::StatusCode;
 use parking_lot::{Condvar, Mutex};
 use prometheus::IntCounter;
 
+use super::address::dotted;
 use crate::domain::Decision;
 
 /// Bytes that may wait for the writer.
@@ -333,12 +334,8 @@ fn hex(value: u32, out: &mut Vec<u8>) {
 fn address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
-            for (position, octet) in address.octets().into_iter().enumerate() {
-                if position > 0 {
-                    out.push(b'.');
-                }
-                number(octet.into(), out);
-            }
+            let (text, length) = dotted(address);
+            out.extend_from_slice(&text[..length]);
         }
         // Writing to memory cannot fail.
         IpAddr::V6(address) => drop(write!(out, "{address}")),

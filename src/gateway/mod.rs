@@ -4,6 +4,7 @@
 //! steps is the order of lines in `Gateway::authorize`.
 
 mod access_log;
+mod address;
 mod context;
 mod finish;
 mod forward;
@@ -11,11 +12,7 @@ mod respond;
 mod trace;
 mod upstream;
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use http::{HeaderValue, StatusCode, Version, header};
@@ -36,6 +33,7 @@ use crate::{
     lifecycle::Lifecycle,
     metrics::Metrics,
 };
+use address::dotted;
 use context::Context;
 use forward::Protected;
 use respond::Refusal;
@@ -363,43 +361,9 @@ fn client_address(session: &Session) -> Option<HeaderValue> {
     }
 }
 
-/// An address as text, without the machinery of formatting, which costs more than the look-up of a
-/// token.
-fn dotted(address: Ipv4Addr) -> ([u8; 15], usize) {
-    let mut text = [0; 15];
-    let mut length = 0;
-    for (position, octet) in address.octets().into_iter().enumerate() {
-        if position > 0 {
-            text[length] = b'.';
-            length += 1;
-        }
-        for divisor in [100, 10, 1] {
-            if octet >= divisor || divisor == 1 {
-                text[length] = b'0' + octet / divisor % 10;
-                length += 1;
-            }
-        }
-    }
-    (text, length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_written_as_everywhere() {
-        for text in [
-            "0.0.0.0",
-            "127.0.0.1",
-            "10.20.30.40",
-            "255.255.255.255",
-            "1.100.9.99",
-        ] {
-            let (written, length) = dotted(text.parse().unwrap());
-            assert_eq!(&written[..length], text.as_bytes());
-        }
-    }
 
     fn request(hosts: &[&str], target: &str, version: Version) -> RequestHeader {
         let mut request = RequestHeader::build("GET", target.as_bytes(), None).unwrap();

@@ -58,7 +58,6 @@ pub struct Server {
     threads: usize,
     lifecycle: Arc<Lifecycle>,
     metrics: Arc<Metrics>,
-    verifier: Option<Arc<Verifier>>,
     access_log: Option<Arc<AccessLog>>,
     listen: SocketAddr,
 }
@@ -92,7 +91,7 @@ impl Server {
         let gateway = Gateway::new(Parts {
             routes: settings.routes,
             upstreams,
-            verifier: verifier.clone(),
+            verifier,
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
             lifecycle: Arc::clone(&lifecycle),
@@ -125,7 +124,6 @@ impl Server {
             threads: conf.threads,
             lifecycle,
             metrics,
-            verifier,
             access_log,
             listen: settings.listen.http,
         };
@@ -146,10 +144,6 @@ impl Server {
 
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
-    }
-
-    pub fn verifier(&self) -> Option<Arc<Verifier>> {
-        self.verifier.clone()
     }
 
     /// Runs until the end; `ready` is called once the gateway answers.

@@ -14,6 +14,7 @@ use crate::{lifecycle::Lifecycle, metrics::Metrics};
 
 /// Longest time that requests under way are waited for at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
 /// What ends the server.
 pub enum Until {
     /// SIGTERM, SIGINT or SIGQUIT; a second one ends it at once.

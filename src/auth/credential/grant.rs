@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     super::control_plane::{ControlPlane, NoReply},
-    basic,
+    append_pair, basic,
     state_file::StateFile,
 };
 use crate::{
@@ -264,9 +264,7 @@ fn append(form: &mut Zeroizing<String>, name: &str, value: &str) {
     if !form.is_empty() {
         form.push('&');
     }
-    form.extend(form_urlencoded::byte_serialize(name.as_bytes()));
-    form.push('=');
-    form.extend(form_urlencoded::byte_serialize(value.as_bytes()));
+    append_pair(form, name, value);
 }
 
 /// RFC 6749 §5.1. Wiped when dropped.

@@ -173,11 +173,16 @@ fn form(parameters: &[(&str, &str)]) -> Zeroizing<String> {
     let mut form = Zeroizing::new(String::new());
     for (name, value) in parameters {
         form.push('&');
-        form.push_str(name);
-        form.push('=');
-        form.extend(form_urlencoded::byte_serialize(value.as_bytes()));
+        append_pair(&mut form, name, value);
     }
     form
+}
+
+/// `name=value`, both encoded.
+fn append_pair(form: &mut Zeroizing<String>, name: &str, value: &str) {
+    form.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+    form.push('=');
+    form.extend(form_urlencoded::byte_serialize(value.as_bytes()));
 }
 
 #[cfg(test)]
