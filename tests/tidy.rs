@@ -7,13 +7,18 @@ use std::{
 };
 
 /// A module may use those to its left, and itself.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 17] = [
     "domain",
     "config",
     "metrics",
     "lifecycle",
+    "telemetry",
     "auth",
+    "upstream",
+    "response_cache",
+    "limits",
     "gateway",
+    "listener",
     "admin",
     "server",
     "demo",
@@ -25,12 +30,46 @@ const ORDER: [&str; 12] = [
 /// Foreign crates, and the modules that may name them.
 const ROOMS: [(&str, &[&str]); 9] = [
     ("clap", &["cli"]),
-    ("prometheus", &["metrics", "auth", "gateway"]),
-    ("pingora", &["gateway", "admin", "server", "demo"]),
+    (
+        "prometheus",
+        &[
+            "metrics",
+            "auth",
+            "upstream",
+            "response_cache",
+            "limits",
+            "gateway",
+            "listener",
+        ],
+    ),
+    (
+        "pingora",
+        &[
+            "upstream",
+            "response_cache",
+            "gateway",
+            "listener",
+            "admin",
+            "server",
+            "demo",
+        ],
+    ),
     ("toml", &["config"]),
     ("hyper_util", &["auth"]),
     ("hyper_rustls", &["auth"]),
-    ("tokio", &["auth", "server", "demo", "cli"]),
+    (
+        "tokio",
+        &[
+            "telemetry",
+            "auth",
+            "upstream",
+            "response_cache",
+            "listener",
+            "server",
+            "demo",
+            "cli",
+        ],
+    ),
     ("tracing_subscriber", &["cli"]),
     ("mimalloc", &["main"]),
 ];
