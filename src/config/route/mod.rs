@@ -1,0 +1,150 @@
+//! `[[route]]`: which requests, what they need, where they go.
+
+mod access;
+mod identity;
+mod matching;
+
+use std::time::Duration;
+
+use super::{
+    problem::Place,
+    section::{Placed, Section},
+    settings::UpstreamSettings,
+    upstream::{self, Upstreams},
+};
+use crate::domain::{Access, HostPattern, Methods, PathPattern, Route, RouteTable};
+use access::access;
+use identity::identity_headers;
+use matching::{checked, methods, parsed};
+
+/// What metrics call requests that no route matched.
+pub const NO_ROUTE: &str = "_none";
+
+/// Routes and the upstreams they name.
+pub struct Routes {
+    pub table: RouteTable,
+    pub upstreams: Vec<UpstreamSettings>,
+    /// The first route that asks for a token, with its place.
+    pub first_protected: Option<(String, Place)>,
+}
+
+/// Reads all routes; `None` when there is no telling them apart.
+pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
+    let mut upstreams = Upstreams::default();
+    let mut routes: Vec<Route> = Vec::new();
+    let mut places: Vec<Placed<String>> = Vec::new();
+    let mut complete = true;
+    for mut section in root.sections("route") {
+        match route(&mut section, clock_skew, &mut upstreams) {
+            Some(route) => {
+                let twin = routes.iter().position(|other| other.name == route.name);
+                if let Some(twin) = twin {
+                    section.error(
+                        &section.place,
+                        format!("two routes have the name {:?}", &*route.name),
+                        format!(
+                            "the other one is {}; give one of them a `name`",
+                            places[twin].value
+                        ),
+                    );
+                }
+                routes.push(route);
+                places.push(Placed {
+                    value: section.label.clone(),
+                    place: section.place.clone(),
+                });
+            }
+            None => complete = false,
+        }
+        section.finish();
+    }
+    let first_protected = routes
+        .iter()
+        .position(|route| matches!(route.access, Access::Token(_)))
+        .map(|position| {
+            (
+                routes[position].name.to_string(),
+                places[position].place.clone(),
+            )
+        });
+    match RouteTable::new(routes) {
+        Ok(table) if complete => Some(Routes {
+            table,
+            upstreams: upstreams.into_list(),
+            first_protected,
+        }),
+        Ok(_) => None,
+        Err(conflicts) => {
+            for conflict in conflicts {
+                let (first, second) = (&places[conflict.first], &places[conflict.second]);
+                root.error(
+                    &second.place,
+                    format!(
+                        "{} matches the same requests as {}",
+                        second.value, first.value
+                    ),
+                    "tell them apart by `host`, `path` or `methods`",
+                );
+            }
+            None
+        }
+    }
+}
+
+fn route(
+    section: &mut Section<'_>,
+    clock_skew: Duration,
+    upstreams: &mut Upstreams,
+) -> Option<Route> {
+    let name = section.text("name");
+    let host = parsed(section, "host", HostPattern::parse);
+    let path = section.text("path");
+    if let Some(text) = name.as_ref().or(path.as_ref()) {
+        section.label = format!("{} ({:?})", section.label, text.value);
+    }
+    let path = match path {
+        Some(text) => checked(section, text, PathPattern::parse),
+        None => {
+            section.missing("path", "for everything: path = \"/*\"");
+            None
+        }
+    };
+    let methods = methods(section);
+    let upstream = upstream::read(section, upstreams);
+    let access = access(section, clock_skew);
+    let forward_token = section
+        .boolean("forward_token")
+        .is_some_and(|value| value.value);
+    let identity_headers = identity_headers(section);
+    let (path, host, methods) = (path?, host?, methods?);
+    if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
+        section.error(
+            &name.place,
+            "this name stands for requests without a route",
+            "",
+        );
+    }
+    let name = name.map_or_else(
+        || default_name(host.as_ref(), methods, &path),
+        |name| name.value,
+    );
+    Some(Route {
+        name: name.into(),
+        host,
+        path,
+        methods,
+        access: access?,
+        upstream: upstream?,
+        identity_headers,
+        forward_token,
+    })
+}
+
+/// `GET api.example.com/orders/*`, with only those parts that the route has.
+fn default_name(host: Option<&HostPattern>, methods: Methods, path: &PathPattern) -> String {
+    let host = host.map(ToString::to_string).unwrap_or_default();
+    match methods {
+        Methods::ANY => format!("{host}{path}"),
+        methods => format!("{} {host}{path}", methods.to_string().replace(", ", ",")),
+    }
+}
