@@ -70,7 +70,7 @@ struct BareProxy {
 }
 
 impl BareProxy {
-    /// Time limits as in `src/gateway/upstream.rs`.
+    /// Time limits as in `src/upstream/mod.rs`.
     fn new(forward: bool, upstream: SocketAddr) -> anyhow::Result<Self> {
         let mut peer = HttpPeer::new(upstream, false, upstream.ip().to_string());
         peer.options.connection_timeout = Some(Duration::from_secs(5));

@@ -19,3 +19,4 @@ pub mod gateway;
 pub mod lifecycle;
 pub mod metrics;
 pub mod server;
+pub mod upstream;

@@ -9,9 +9,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::{
     context::Context,
     trace::{TRACEPARENT, TRACESTATE},
-    upstream::Upstream,
 };
-use crate::domain::Route;
+use crate::{domain::Route, upstream::Upstream};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -10,7 +10,6 @@ mod finish;
 mod forward;
 mod respond;
 mod trace;
-mod upstream;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -25,13 +24,13 @@ use pingora::{
 };
 
 pub use access_log::{AccessLog, Format};
-pub use upstream::Upstream;
 
 use crate::{
     auth::{Verified, Verifier},
     domain::{Denial, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, extract},
     lifecycle::Lifecycle,
     metrics::Metrics,
+    upstream::Upstream,
 };
 use address::dotted;
 use context::Context;

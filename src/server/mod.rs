@@ -27,9 +27,10 @@ use crate::{
     admin::Admin,
     auth::{KeyManager, Readiness, Upkeep, Verifier},
     config::{KeyManagerSettings, LogFormat, Settings},
-    gateway::{AccessLog, Format, Gateway, Parts, Upstream},
+    gateway::{AccessLog, Format, Gateway, Parts},
     lifecycle::Lifecycle,
     metrics::Metrics,
+    upstream::Upstream,
 };
 
 /// Connections to upstreams that may wait for the next request, for each worker thread.
