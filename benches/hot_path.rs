@@ -10,13 +10,14 @@ use async_trait::async_trait;
 use divan::{AllocProfiler, Bencher};
 use http::{HeaderMap, HeaderValue, header};
 use portcullis::{
-    auth::{Introspect, Unavailable, Verified, Verifier},
+    auth::{Introspect, Question, Unavailable, Verified, Verifier},
     config::{Environment, Settings, Source, load_source},
     domain::{
-        AccessToken, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, Secret,
-        TokenDigester, Verdict, extract,
+        AccessToken, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, TokenDigester,
+        Verdict, extract,
     },
     metrics::Metrics,
+    telemetry::TraceContext,
 };
 
 #[global_allocator]
@@ -140,7 +141,7 @@ impl HitPath {
             .build()
             .expect("a runtime");
         runtime
-            .block_on(self.verifier.fetch(key, token))
+            .block_on(self.verifier.fetch(key, token, &TraceContext::NONE))
             .expect("the fake answers");
     }
 
@@ -183,7 +184,7 @@ struct Fake;
 
 #[async_trait]
 impl Introspect for Fake {
-    async fn introspect(&self, _: &Secret) -> Result<Verdict, Unavailable> {
+    async fn introspect(&self, _: &Question) -> Result<Verdict, Unavailable> {
         Ok(Verdict::parse(ANSWER.as_bytes()).expect("an answer"))
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     config::{EndpointSettings, KeyManagerSettings},
     domain::{BadAnswer, Secret, Verdict},
     metrics::{Metrics, Outcome},
+    telemetry::{TRACEPARENT, TraceContext},
 };
 
 /// Longest answer that is read, in bytes. Real ones have a few hundred.
@@ -38,7 +39,14 @@ const MAX_CALLS: usize = 512;
 pub trait Introspect: Send + Sync {
     /// # Errors
     /// [`Unavailable`] whenever there is no proper answer.
-    async fn introspect(&self, token: &Secret) -> Result<Verdict, Unavailable>;
+    async fn introspect(&self, question: &Question) -> Result<Verdict, Unavailable>;
+}
+
+/// What the key manager is asked.
+pub struct Question {
+    pub token: Secret,
+    /// The span of this call, in the trace of the request that asks first.
+    pub trace: TraceContext,
 }
 
 /// The key manager, as the gateway reaches it.
@@ -105,7 +113,7 @@ impl KeyManager {
         )
     }
 
-    async fn call(&self, token: &Secret) -> Result<Verdict, Unavailable> {
+    async fn call(&self, question: &Question) -> Result<Verdict, Unavailable> {
         let work = async {
             let _permit = self
                 .calls
@@ -114,7 +122,7 @@ impl KeyManager {
                 .map_err(|_| Fail::new(Unavailable::Lost))?;
             self.metrics.introspection.in_flight.inc();
             let _in_flight = Landing(&self.metrics);
-            self.ask_with_proof(token).await
+            self.ask_with_proof(question).await
         };
         let waiting_for_place = self.calls.available_permits() == 0;
         let result = match tokio::time::timeout(self.timeout, work).await {
@@ -128,18 +136,18 @@ impl KeyManager {
 
     /// Asks; a second time, with a new token of our own, when the first one was refused. Never a
     /// third time.
-    async fn ask_with_proof(&self, token: &Secret) -> Result<Verdict, Fail> {
+    async fn ask_with_proof(&self, question: &Question) -> Result<Verdict, Fail> {
         let endpoint = self
             .endpoint
             .get()
             .ok_or(Fail::new(Unavailable::NotReady))?;
         let mut proof = self.credential.proof(&endpoint.url).map_err(Fail::new)?;
-        let mut result = self.ask_once(endpoint, token, &proof).await;
+        let mut result = self.ask_once(endpoint, question, &proof).await;
         if let (Some(keeper), Some(generation)) = (self.credential.keeper(), proof.generation) {
             let refused = matches!(&result, Err(fail) if fail.kind == Unavailable::ClientRefused);
             if refused && keeper.replaced(generation, self.timeout / 2).await {
                 proof = self.credential.proof(&endpoint.url).map_err(Fail::new)?;
-                result = self.ask_once(endpoint, token, &proof).await;
+                result = self.ask_once(endpoint, question, &proof).await;
             }
             if result.is_ok() {
                 keeper.accepted(proof.generation.unwrap_or(generation));
@@ -151,11 +159,11 @@ impl KeyManager {
     async fn ask_once(
         &self,
         endpoint: &Endpoint,
-        token: &Secret,
+        question: &Question,
         proof: &Proof,
     ) -> Result<Verdict, Fail> {
         let timed = Timed(&self.metrics, Instant::now());
-        let answer = self.ask(endpoint, token, proof).await;
+        let answer = self.ask(endpoint, question, proof).await;
         drop(timed);
         read(&answer?)
     }
@@ -165,11 +173,11 @@ impl KeyManager {
     async fn ask(
         &self,
         endpoint: &Endpoint,
-        token: &Secret,
+        question: &Question,
         proof: &Proof,
     ) -> Result<Answer, Fail> {
         for _ in 0..2 {
-            let request = self.request(endpoint, token, proof);
+            let request = self.request(endpoint, question, proof);
             match self.outbound.send(request, MAX_ANSWER_BYTES).await {
                 Ok(answer) => return Ok(answer),
                 Err(Fault::Broken) => {}
@@ -181,12 +189,18 @@ impl KeyManager {
     }
 
     /// `POST` with the token in the form, never in the address (RFC 7662 §2.1).
-    fn request(&self, endpoint: &Endpoint, token: &Secret, proof: &Proof) -> Request<Full<Bytes>> {
+    fn request(
+        &self,
+        endpoint: &Endpoint,
+        question: &Question,
+        proof: &Proof,
+    ) -> Request<Full<Bytes>> {
+        let token = question.token.expose();
         let form = proof.form.as_ref().map_or("", |form| form.as_str());
-        let length = token.expose().len() + self.suffix.len() + form.len() + 16;
+        let length = token.len() + self.suffix.len() + form.len() + 16;
         let mut body = String::with_capacity(length);
         body.push_str("token=");
-        body.extend(form_urlencoded::byte_serialize(token.expose().as_bytes()));
+        body.extend(form_urlencoded::byte_serialize(token.as_bytes()));
         body.push_str(&self.suffix);
         body.push_str(form);
         let mut request = Request::new(Full::new(Bytes::from(body)));
@@ -200,6 +214,7 @@ impl KeyManager {
         );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static("portcullis"));
+        headers.insert(TRACEPARENT, question.trace.header());
         for (name, value) in &self.extra_headers {
             headers.insert(name.clone(), value.clone());
         }
@@ -248,8 +263,8 @@ impl KeyManager {
 
 #[async_trait]
 impl Introspect for KeyManager {
-    async fn introspect(&self, token: &Secret) -> Result<Verdict, Unavailable> {
-        self.call(token).await
+    async fn introspect(&self, question: &Question) -> Result<Verdict, Unavailable> {
+        self.call(question).await
     }
 }
 

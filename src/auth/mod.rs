@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use cache::{ENTRY_OVERHEAD, Lookup, TokenCache};
-pub use key_manager::{Introspect, KeyManager};
+pub use key_manager::{Introspect, KeyManager, Question};
 pub use unavailable::Unavailable;
 pub use upkeep::{Readiness, Upkeep};
 
@@ -27,6 +27,7 @@ use crate::{
     config::{KeyManagerSettings, TokenCacheSettings},
     domain::{AccessToken, Grant, Secret, TokenDigester, TokenKey, UnixSeconds, Verdict},
     metrics::Metrics,
+    telemetry::TraceContext,
 };
 use flight::Flights;
 
@@ -135,7 +136,8 @@ impl Verifier {
     }
 
     /// Asks the key manager about a token that the cache does not have; requests with the same
-    /// token share one call.
+    /// token share one call, which goes into the trace of the first: `trace` is the span of a call
+    /// for this request.
     ///
     /// # Errors
     /// [`Unavailable`] when there is no proper answer, for everybody who waited and for nobody
@@ -144,11 +146,16 @@ impl Verifier {
         &self,
         key: TokenKey,
         token: AccessToken<'_>,
+        trace: &TraceContext,
     ) -> Result<Verified, Unavailable> {
         let started = Instant::now();
         let call = || {
-            let (inner, token) = (Arc::clone(&self.inner), Secret::new(token.expose()));
-            async move { inner.ask(key, &token).await }
+            let inner = Arc::clone(&self.inner);
+            let question = Question {
+                token: Secret::new(token.expose()),
+                trace: trace.clone(),
+            };
+            async move { inner.ask(key, &question).await }
         };
         let landed = self
             .inner
@@ -175,12 +182,12 @@ impl Verifier {
 }
 
 impl Inner {
-    async fn ask(&self, key: TokenKey, token: &Secret) -> Result<Verdict, Unavailable> {
+    async fn ask(&self, key: TokenKey, question: &Question) -> Result<Verdict, Unavailable> {
         // Another call may have landed between the look into the cache and the start of this one.
         if let Some(grant) = self.cache.peek(&key, Instant::now()) {
             return Ok(Verdict::Active(grant));
         }
-        let verdict = self.key_manager.introspect(token).await?;
+        let verdict = self.key_manager.introspect(question).await?;
         self.keep(key, &verdict, Moment::now());
         Ok(verdict)
     }
@@ -238,7 +245,7 @@ mod tests {
 
     #[async_trait]
     impl Introspect for Fake {
-        async fn introspect(&self, _: &Secret) -> Result<Verdict, Unavailable> {
+        async fn introspect(&self, _: &Question) -> Result<Verdict, Unavailable> {
             let call = self.calls.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
             (self.answers)(call).map(|json| Verdict::parse(json.as_bytes()).unwrap())
@@ -276,7 +283,7 @@ mod tests {
         let token = AccessToken::parse(token.as_bytes()).unwrap();
         match verifier.recall(token, Instant::now()) {
             (_, Some(verified)) => Ok(verified),
-            (key, None) => verifier.fetch(key, token).await,
+            (key, None) => verifier.fetch(key, token, &TraceContext::NONE).await,
         }
     }
 

@@ -8,10 +8,11 @@ use std::{
 
 use super::Exit;
 use crate::{
-    auth::{Introspect, KeyManager, Readiness, Unavailable, Upkeep},
+    auth::{Introspect, KeyManager, Question, Readiness, Unavailable, Upkeep},
     config::{CredentialEncoding, CredentialSettings, KeyManagerSettings, Settings},
     domain::{Secret, Verdict},
     metrics::Metrics,
+    telemetry::TraceContext,
 };
 
 /// What came of a question.
@@ -37,7 +38,10 @@ pub fn ask(
     let ready = runtime.block_on(prepare(client.readiness(), upkeep));
     let started = Instant::now();
     let result = match ready {
-        Ok(()) => runtime.block_on(client.introspect(token)),
+        Ok(()) => runtime.block_on(client.introspect(&Question {
+            token: token.clone(),
+            trace: TraceContext::continue_from(None),
+        })),
         Err(unavailable) => Err(unavailable),
     };
     Ok(Asked {

@@ -8,10 +8,11 @@ use std::{
 use http::StatusCode;
 use prometheus::IntGauge;
 
-use super::{respond::Refusal, trace::TraceContext};
+use super::respond::Refusal;
 use crate::{
     auth::{From, Moment},
     domain::{Grant, KnownMethod, Permit, Reason, TokenKey},
+    telemetry::TraceContext,
 };
 
 /// Lives from the request's header to its line in the access log.

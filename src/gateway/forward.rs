@@ -6,11 +6,12 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{
-    context::Context,
-    trace::{TRACEPARENT, TRACESTATE},
+use super::context::Context;
+use crate::{
+    domain::Route,
+    telemetry::{TRACEPARENT, TRACESTATE},
+    upstream::Upstream,
 };
-use crate::{domain::Route, upstream::Upstream};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -117,7 +118,7 @@ pub fn prepare(
     let mut parts = http::request::Parts::from(std::mem::replace(request, nothing));
     let headers = &mut parts.headers;
     headers.reserve(ADDED_HEADERS + route.identity_headers.len());
-    protected.strip(headers, !context.trace.continued);
+    protected.strip(headers, !context.trace.is_continued());
     if !route.forward_token {
         headers.remove(header::AUTHORIZATION);
     }

@@ -9,7 +9,6 @@ mod context;
 mod finish;
 mod forward;
 mod respond;
-mod trace;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -30,13 +29,13 @@ use crate::{
     domain::{Denial, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, extract},
     lifecycle::Lifecycle,
     metrics::Metrics,
+    telemetry::{TRACEPARENT, TraceContext},
     upstream::Upstream,
 };
 use address::dotted;
 use context::Context;
 use forward::Protected;
 use respond::Refusal;
-use trace::TraceContext;
 
 /// Everything that requests need, built once and shared.
 pub struct Gateway {
@@ -138,7 +137,7 @@ impl Gateway {
             return Ok(verified);
         }
         let asked = Instant::now();
-        let result = verifier.fetch(key, token).await;
+        let result = verifier.fetch(key, token, &context.trace.child()).await;
         context.wait = asked.elapsed();
         Ok(result?)
     }
@@ -179,7 +178,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let caller = session.req_header().headers.get(trace::TRACEPARENT);
+        let caller = session.req_header().headers.get(TRACEPARENT);
         context.trace = TraceContext::continue_from(caller);
         session.set_read_timeout(Some(CLIENT_TIMEOUT));
         session.set_write_timeout(Some(CLIENT_TIMEOUT));

@@ -141,3 +141,20 @@ fn the_admin_listener_says_how_things_are() {
     // Nothing of it on the gateway's own listener.
     assert_eq!(harness.get_with("/metrics", "").status, 404);
 }
+
+#[test]
+fn the_trace_goes_to_the_key_manager_too() {
+    let harness = Harness::start();
+    harness
+        .key_manager
+        .set("good", Reply::active("shop", "orders.read"));
+    let headers = "Authorization: Bearer good\r\n\
+        traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    let echoed = harness.get_with("/orders/1", headers).echoed();
+    let seen = harness.key_manager.last().unwrap();
+    let asked = seen.headers["traceparent"].to_str().unwrap();
+    assert!(asked.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && asked.ends_with("-01"));
+    // Spans of their own, both below the gateway's.
+    assert_ne!(asked, echoed.header("traceparent")[0]);
+    assert!(!asked.contains("00f067aa0ba902b7"));
+}

@@ -10,19 +10,35 @@ const LENGTH: usize = 55;
 const TRACE_ID: std::ops::Range<usize> = 3..35;
 const PARENT_ID: std::ops::Range<usize> = 36..52;
 
-/// The `traceparent` of the upstream request: the caller's trace with a span of ours.
+/// A span of ours in the caller's trace, or in one of our own, as a `traceparent` writes it.
 #[derive(Clone, Debug)]
 pub struct TraceContext {
     text: [u8; LENGTH],
-    /// Whether the caller sent one; otherwise its `tracestate` belongs to nothing.
-    pub continued: bool,
+    /// The span that this one belongs to: the caller's, or another of ours.
+    parent: Option<SpanId>,
+}
+
+/// 16 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanId([u8; 16]);
+
+impl SpanId {
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    fn of(text: &[u8]) -> Self {
+        let mut id = Self([0; 16]);
+        id.0.copy_from_slice(&text[PARENT_ID]);
+        id
+    }
 }
 
 impl TraceContext {
     /// Before the request's header was looked at.
     pub const NONE: Self = Self {
         text: *b"00-00000000000000000000000000000000-0000000000000000-00",
-        continued: false,
+        parent: None,
     };
 
     /// A missing or malformed header begins a new trace (W3C Trace Context §3.2.2.3).
@@ -44,8 +60,44 @@ impl TraceContext {
         hex(fastrand::u64(1..), &mut text[PARENT_ID]);
         Self {
             text,
-            continued: caller.is_some(),
+            parent: caller.map(SpanId::of),
         }
+    }
+
+    /// A span below this one, for what is asked of others.
+    pub fn child(&self) -> Self {
+        let mut text = self.text;
+        hex(fastrand::u64(1..), &mut text[PARENT_ID]);
+        Self {
+            text,
+            parent: Some(self.span_id()),
+        }
+    }
+
+    /// Whether the caller's trace goes on; otherwise its `tracestate` belongs to nothing.
+    pub fn is_continued(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    /// Whether whoever began the trace keeps its spans, as far as the flags tell.
+    pub fn is_sampled(&self) -> bool {
+        matches!(
+            self.text[LENGTH - 1],
+            b'1' | b'3' | b'5' | b'7' | b'9' | b'b' | b'd' | b'f'
+        )
+    }
+
+    /// Says in the flags of a trace that begins here that its spans are kept.
+    pub fn set_sampled(&mut self) {
+        self.text[LENGTH - 1] = b'1';
+    }
+
+    pub fn span_id(&self) -> SpanId {
+        SpanId::of(&self.text)
+    }
+
+    pub fn parent(&self) -> Option<SpanId> {
+        self.parent
     }
 
     /// 32 hex digits that find this request in logs and traces.
@@ -109,15 +161,33 @@ mod tests {
     #[test]
     fn continues_the_trace_with_a_span_of_its_own() {
         let ours = context(CALLER);
-        assert!(ours.continued);
+        assert!(ours.is_continued());
         assert_eq!(ours.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let header = ours.header();
         let text = header.to_str().unwrap();
         assert!(text.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && text.ends_with("-01"));
         assert_ne!(text, CALLER);
         assert!(is_valid(text.as_bytes()));
-        assert!(context(&CALLER.replacen("00", "cc", 1)).continued);
-        assert!(context(&format!("cc{}-more", &CALLER[2..])).continued);
+        assert!(context(&CALLER.replacen("00", "cc", 1)).is_continued());
+        assert!(context(&format!("cc{}-more", &CALLER[2..])).is_continued());
+    }
+
+    #[test]
+    fn spans_of_ours_hang_together() {
+        let ours = context(CALLER);
+        assert_eq!(ours.parent().unwrap().as_str(), "00f067aa0ba902b7");
+        assert!(ours.is_sampled());
+        assert!(!context(&CALLER.replace("-01", "-00")).is_sampled());
+        let below = ours.child();
+        assert_eq!(below.parent(), Some(ours.span_id()));
+        assert_ne!(below.span_id(), ours.span_id());
+        assert_eq!(below.trace_id(), ours.trace_id());
+        let header = below.header();
+        assert!(header.to_str().unwrap().contains(below.span_id().as_str()));
+        let mut new = TraceContext::continue_from(None);
+        assert!(!new.is_sampled());
+        new.set_sampled();
+        assert!(new.is_sampled() && is_valid(&new.text));
     }
 
     #[test]
@@ -133,7 +203,7 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
         ] {
             let ours = context(bad);
-            assert!(!ours.continued, "{bad}");
+            assert!(!ours.is_continued(), "{bad}");
             assert!(is_valid(&ours.text));
         }
         let (one, other) = (
