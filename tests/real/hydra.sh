@@ -6,45 +6,16 @@
 #   tests/real/hydra.sh
 #
 # Prints one line for each case and ends with `N passed, N failed`; the exit code says the same.
-set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cd "$here/../.."
-folder=$(mktemp -d)
-suite=
-
-finish() {
-  trap - EXIT
-  if [[ -n $suite ]] && kill -TERM "$suite" 2>/dev/null; then
-    wait "$suite" || true
-  fi
-  rm -rf "$folder"
-}
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# shellcheck source=.ci/need.sh
-source .ci/need.sh
+# shellcheck source=tests/real/head.sh
+source "$(dirname "${BASH_SOURCE[0]}")/head.sh"
 need nginx nginx-light gcc gcc
-for command in cargo gcc go python3; do
-  command -v "$command" >/dev/null || { echo "$command is missing" >&2; exit 1; }
-done
+must_have cargo gcc go python3
 
-target=$(cargo metadata --format-version 1 --no-deps |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 hydra=$target/hydra/hydra
 # The tag brings SQLite, which is C.
 (cd "$here/hydra" && CGO_ENABLED=1 go build -tags sqlite,sqlite_omit_load_extension -o "$hydra" .)
-cargo build
-# A copy of its own: the suite tests one program, even when somebody builds meanwhile.
-cp "$target/debug/portcullis" "$folder/portcullis"
-
+build
 echo "Ory Hydra $(cd "$here/hydra" && go list -m -f '{{.Version}}' github.com/ory/hydra/v2)," \
   "$(nginx -v 2>&1 | sed 's/.*: //'), $("$folder/portcullis" --version)"
-mkdir "$folder/run"
-# In the background and waited for, so that a signal is not left waiting for its end.
-python3 -B "$here/hydra" "$folder/portcullis" "$hydra" "$folder/run" &
-suite=$!
-wait "$suite"
+perform hydra "$folder/portcullis" "$hydra"

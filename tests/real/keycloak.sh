@@ -7,43 +7,24 @@
 # Takes some minutes and half a gigabyte, so .ci/run leaves it out. Keycloak comes from Maven Central
 # and stays in the target folder. Prints one line for each case and ends with `N passed, N failed`;
 # the exit code says the same. What is missing and cannot be installed is a failure.
-set -euo pipefail
+
+# shellcheck source=tests/real/head.sh
+source "$(dirname "${BASH_SOURCE[0]}")/head.sh"
 
 # Since 26.6.2 Keycloak tells a client only of tokens whose audience it is in (CVE-2026-37979).
 version=26.7.3
 sha256=77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 getter=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cd "$here/../.."
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 cache=$target/keycloak
-folder=
-suite=
 
-finish() {
-  trap - EXIT
-  if [[ -n $suite ]] && kill -TERM "$suite" 2>/dev/null; then
-    wait "$suite" || true
-  fi
-  [[ -z $folder ]] || rm -rf "$folder"
-}
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# shellcheck source=.ci/need.sh
-source .ci/need.sh
 need nginx nginx-light java openjdk-17-jre-headless mvn maven openssl openssl python3 python3
-command -v cargo >/dev/null || { echo "cargo is missing" >&2; exit 1; }
+must_have cargo
 
-cargo build
 mkdir -p "$cache"
 # Beside the cache, so that the server's files can be linked rather than copied.
+rmdir "$folder"
 folder=$(mktemp -d "$cache/run.XXXXXX")
-# A copy of its own: the suite tests one program, even when somebody builds meanwhile.
-cp "$target/debug/portcullis" "$folder/portcullis"
+build
 
 archive=$cache/keycloak-quarkus-dist-$version.tar.gz
 if [[ ! -e $archive ]]; then
@@ -64,9 +45,4 @@ if [[ ! -e $built ]]; then
 fi
 cp --archive --link "$built" "$folder/keycloak"
 
-mkdir "$folder/run"
-# In the background and waited for, so that a signal is not left waiting for its end.
-PYTHONPATH=$here/suite python3 -B "$here/keycloak" \
-  "$folder/portcullis" "$folder/keycloak" "$folder/run" &
-suite=$!
-wait "$suite"
+perform keycloak "$folder/portcullis" "$folder/keycloak"

@@ -1,29 +1,21 @@
 """The gateway against a real django-oauth-toolkit, whose introspection demands an own token.
 
-    python3 tests/real/dot BINARY PYTHON FOLDER
+    PYTHONPATH=tests/real/suite python3 tests/real/dot BINARY PYTHON FOLDER
 
 Started by ../dot.sh; PYTHON has the packages of requirements.txt. FOLDER is empty and belongs to
 this run.
 """
 
-import contextlib
-import pathlib
-import signal
-import sys
-
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "suite"))
-
-from cases import CASES  # noqa: E402
-from door import Door, OwnToken, basic  # noqa: E402
-from provider import PERSON, SECRET, Provider  # noqa: E402
-from report import Report  # noqa: E402
-from upstream import Upstream  # noqa: E402
+from cases import CASES
+from door import Door, OwnToken, basic
+from provider import PERSON, SECRET, Provider
+from stage import Stage, perform
+from upstream import Upstream
 
 
-class World:
-    """All processes of a run; those that were started are stopped in the opposite order."""
-
-    def __init__(self, binary, python, folder):
+class World(Stage):
+    def __init__(self, stack, binary, python, folder):
+        super().__init__(stack)
         self.provider = Provider(python, folder)
         self.upstream = Upstream(folder)
         self.doors = []
@@ -50,39 +42,9 @@ class World:
         self.humble = door("own-humble", own("gw:lasting@x", scopes="orders.read"))
         # Never gets a token.
         self.stranger = door("own-stranger", own("gw:nobody"), ready=False)
-        self.parts = [self.provider, self.upstream, *self.doors]
 
-    def start(self, stack):
-        for part in self.parts:
-            # Before the start: one that fails half-way must not be left behind.
-            stack.callback(part.stop)
-            part.start()
-
-    def print_tails(self):
-        for part in self.parts:
-            tail = part.child.tail()
-            if tail:
-                print(tail, flush=True)
+    def start(self):
+        self.run_all([self.provider, self.upstream, *self.doors])
 
 
-def leave(number, _):
-    """Turns a signal into an ordinary end, so that every process is stopped."""
-    sys.exit(128 + number)
-
-
-def main():
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, leave)
-    # Not resolved: the interpreter's own place tells it where its packages are.
-    binary, python, folder = (pathlib.Path(argument).absolute() for argument in sys.argv[1:])
-    world = World(binary, python, folder)
-    report = Report()
-    with contextlib.ExitStack() as stack:
-        report.run("everything starts", lambda: world.start(stack), world.print_tails)
-        if report.passed:
-            for name, case in CASES:
-                report.run(name, lambda case=case: case(world), world.print_tails)
-    report.finish()
-
-
-main()
+perform(World, CASES)

@@ -1,24 +1,20 @@
 """Gateways that ask Keycloak, each with tables of its own for the key manager."""
 
-import itertools
 import json
 
-from child import Child
 from gateway import Gateway, write_private
 from server import PASSWORDS, SECRETS
-from wire import LOOPBACK, free_ports
-
-RENEWALS = "portcullis_credential_renewals_total"
+from wire import LOOPBACK
 
 
-def configuration(ports, key_manager, upstream_port):
-    http, admin = ports
+def configuration(addresses, key_manager, upstream_port, max_ttl):
+    http, admin = addresses
     return f"""
 [listen]
-http = "{LOOPBACK}:{http}"
+http = "{http}"
 
 [admin]
-listen = "{LOOPBACK}:{admin}"
+listen = "{admin}"
 
 # At its most talkative, since no level of it may show a token.
 [log]
@@ -26,7 +22,7 @@ level = "debug"
 access = "json"
 
 [token_cache]
-max_ttl = "60s"
+max_ttl = "{max_ttl}"
 inactive_ttl = "1s"
 
 [keyManager]
@@ -62,18 +58,10 @@ class Edge(Gateway):
     """A gateway whose key manager is told by `tables`: the rest of `[keyManager]` and below."""
 
     def __init__(self, name, binary, folder, upstream, tables, max_ttl="60s"):
-        self.binary = binary
-        self.folder = folder
-        self.port, self.admin_port = ports = free_ports(2)
-        self.file = folder / f"{name}.toml"
-        text = configuration(ports, tables, upstream.port)
-        text = text.replace('max_ttl = "60s"', f'max_ttl = "{max_ttl}"')
-        write_private(self.file, text)
-        self.child = Child(name, [binary, "run", self.file], folder)
-        self._requests = itertools.count()
+        def text(*addresses):
+            return configuration(addresses, tables, upstream.port, max_ttl)
 
-    def renewals(self, **labels):
-        return self.metric(RENEWALS, **labels)
+        super().__init__(name, binary, folder, text)
 
     def failed_renewals(self):
         return self.renewals() - self.renewals(result="ok")

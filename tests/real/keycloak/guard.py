@@ -5,27 +5,13 @@ before a server that is secured this way: it lets Keycloak's userinfo endpoint j
 token of a request, and passes the request on with the credentials of a client.
 """
 
-import os
-
-from child import Child
+from nginx import Nginx
 from server import basic
-from upstream import FOLDERS
-from wire import LOOPBACK, accepts, free_ports, wait_until
+from wire import LOOPBACK, free_ports
 
 
-def configuration(port, folder, keycloak):
-    temporary = "\n".join(f"  {name}_temp_path {folder}/{name};" for name in FOLDERS)
-    # The workers must get into a folder that belongs to whoever runs the suite.
-    user = "user root;" if os.geteuid() == 0 else ""
-    return f"""{user}
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 256; }}
-http {{
-{temporary}
-  access_log {folder}/access.log;
+def configuration(port, keycloak):
+    return f"""
   server {{
     listen {LOOPBACK}:{port};
     location = /introspect {{
@@ -41,29 +27,14 @@ http {{
       proxy_pass {keycloak.url("userinfo")};
     }}
   }}
-}}
 """
 
 
-class Guard:
+class Guard(Nginx):
     def __init__(self, folder, keycloak):
-        [self.port] = free_ports(1)
-        own = folder / "guard"
-        own.mkdir()
-        file = own / "nginx.conf"
-        file.write_text(configuration(self.port, own, keycloak))
-        # `-e`: nginx opens a log at its usual place before it has read the file.
-        self.child = Child("guard", ["nginx", "-e", "stderr", "-p", own, "-c", file], folder)
+        [port] = free_ports(1)
+        super().__init__("guard", folder, port, configuration(port, keycloak))
 
     @property
     def url(self):
         return f"http://{LOOPBACK}:{self.port}/introspect"
-
-    def start(self):
-        self.child.start()
-        wait_until(
-            lambda: self.child.check_running() and accepts(self.port), "nginx takes connections"
-        )
-
-    def stop(self):
-        self.child.stop()

@@ -3,24 +3,22 @@
 import edge
 from guard import Guard
 from server import Keycloak
+from stage import Stage
 from upstream import Upstream
 
 TAIL_COLUMNS = 400
 WRONG = "wr0ng:password+of/the%gateway"
 
 
-class World:
-    """Those that were started are stopped in the opposite order."""
-
-    def __init__(self, binary, home, folder):
+class World(Stage):
+    def __init__(self, stack, binary, home, folder):
+        super().__init__(stack)
         self.folder = folder
         self.keycloak = Keycloak(home, folder)
         self.upstream = Upstream(folder)
         self.guard = Guard(folder, self.keycloak)
         self.binary = binary
-        self.parts = [self.keycloak, self.upstream, self.guard]
         self.gateways = []
-        self.stack = None
 
         keycloak = self.keycloak
         asked = f'introspectUrl = "{keycloak.url("token/introspect")}"'
@@ -73,19 +71,12 @@ class World:
         self.gateways.append(gateway)
         return gateway
 
-    def start(self, stack):
-        self.stack = stack
-        for part in [*self.parts, *self.gateways]:
-            self.run(part)
-
-    def run(self, part):
-        # Before the start: one that fails half-way must not be left behind.
-        self.stack.callback(part.stop)
-        part.start()
+    def start(self):
+        self.run_all([self.keycloak, self.upstream, self.guard, *self.gateways])
 
     def print_tails(self):
         """What Keycloak and the gateways have complained about last."""
-        for part in [*self.parts, *self.gateways]:
+        for part in self.parts:
             for line in part.child.tail().splitlines():
                 if "WARN" in line or "ERROR" in line or "error" in line:
                     print(line[:TAIL_COLUMNS], flush=True)

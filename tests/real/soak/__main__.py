@@ -1,26 +1,26 @@
 """Load with all-new tokens while the gateway's own token is renewed again and again.
 
-    python3 tests/real/soak BINARY FOLDER RATE SECONDS
+    PYTHONPATH=tests/real/suite python3 tests/real/soak BINARY FOLDER
 
-Started by ../soak.sh.
+Started by ../soak.sh, which sets RATE (requests/s) and SECONDS_OF_LOAD.
 """
 
 import contextlib
 import json
+import os
 import pathlib
-import signal
 import statistics
 import sys
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "suite"))
-
-from child import Child  # noqa: E402
-from gateway import samples  # noqa: E402
-from peers import CLIENT, LIFE, TOKEN_SECONDS  # noqa: E402
-from report import Failed, Report, expect  # noqa: E402
-from wire import LOOPBACK, free_ports, send, wait_until  # noqa: E402
+from child import Child
+from gateway import samples
+from peers import CLIENT, LIFE, TOKEN_SECONDS
+from report import Failed, expect
+from stage import Stage, perform
+from wire import LOOPBACK, free_ports, send, wait_until
 
 HERE = pathlib.Path(__file__).parent
+RATE, SECONDS = int(os.environ["RATE"]), int(os.environ["SECONDS_OF_LOAD"])
 WARM_UP_SECONDS = 3
 # A renewal may show in requests that were due while it went on, or just after it.
 AFTERMATH_SECONDS = 0.15
@@ -60,9 +60,10 @@ upstream = "http://{LOOPBACK}:{upstream}"
 """
 
 
-class World:
-    def __init__(self, binary, folder, rate, seconds):
-        self.folder, self.rate, self.seconds = folder, rate, seconds
+class World(Stage):
+    def __init__(self, stack, binary, folder):
+        super().__init__(stack)
+        self.folder, self.rate, self.seconds = folder, RATE, SECONDS
         self.port, self.admin, self.key_manager, self.upstream = free_ports(4)
         file = folder / "gateway.toml"
         file.write_text(configuration(self.port, self.admin, self.key_manager, self.upstream))
@@ -75,11 +76,11 @@ class World:
         self.calls, self.requests = [], []
         self.before, self.after = {}, {}
 
-    def start(self, stack):
-        stack.callback(self.peers.stop)
+    def start(self):
+        self.stack.callback(self.peers.stop)
         self.peers.start()
         wait_until(lambda: self.peers.check_running() and self.peers.output(), "the peers listen")
-        stack.callback(self.gateway.stop)
+        self.stack.callback(self.gateway.stop)
         self.gateway.start()
         wait_until(lambda: self.gateway.check_running() and self.is_ready(), "the gateway is ready")
 
@@ -88,14 +89,14 @@ class World:
             return send(self.admin, "GET", "/readyz").status == 200
         return False
 
-    def load(self, stack, seconds):
+    def load(self, seconds):
         """Runs the generator; returns what it wrote."""
         name = f"load-{len(self.loads)}"
         file = self.folder / f"{name}.json"
         command = [sys.executable, "-B", HERE / "load.py", self.port, self.rate, seconds, file]
         child = Child(name, command, self.folder)
         self.loads.append(child)
-        stack.callback(child.stop)
+        self.stack.callback(child.stop)
         child.start()
         wait_until(lambda: child.process.poll() is not None, "the load ends", seconds=seconds + 60)
         if not file.exists():
@@ -110,11 +111,11 @@ class World:
         found = samples(text, "portcullis_credential_renewals_total")
         return {dict(labels)["result"]: value for labels, value in found if value}
 
-    def measure(self, stack):
-        self.load(stack, WARM_UP_SECONDS)
+    def measure(self):
+        self.load(WARM_UP_SECONDS)
         self.before = self.counts()
         ticks = cpu_seconds(self.gateway)
-        result = self.load(stack, self.seconds)
+        result = self.load(self.seconds)
         self.after = self.counts()
         self.cpu = cpu_seconds(self.gateway) - ticks
         self.planned, self.requests = result["planned"], result["requests"]
@@ -254,7 +255,13 @@ def spans(world):
     return list(p99s(near)), list(p99s(far))
 
 
-CHECKS = [
+CASES = [
+    ("the key manager refuses all but a living own token", key_manager_demands),
+    (
+        f"{SECONDS} s of {RATE} requests/s with own tokens that live {LIFE} s,"
+        f" from a token endpoint that takes {TOKEN_SECONDS} s",
+        World.measure,
+    ),
     ("every request was sent and ended, each with a new token", all_were_sent),
     ("no client sees a failure", no_failure),
     ("no question goes out with an own token that has ended", no_refusal),
@@ -263,31 +270,4 @@ CHECKS = [
 ]
 
 
-def leave(number, _):
-    """Turns a signal into an ordinary end, so that every process is stopped."""
-    sys.exit(128 + number)
-
-
-def main():
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, leave)
-    binary, folder = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
-    world = World(binary, folder, *map(int, sys.argv[3:]))
-    report = Report()
-    with contextlib.ExitStack() as stack:
-        report.run("everything starts", lambda: world.start(stack), world.print_tails)
-        if report.passed:
-            name = "the key manager refuses all but a living own token"
-            report.run(name, lambda: key_manager_demands(world), world.print_tails)
-            name = (
-                f"{world.seconds} s of {world.rate} requests/s with own tokens that live {LIFE} s,"
-                f" from a token endpoint that takes {TOKEN_SECONDS} s"
-            )
-            report.run(name, lambda: world.measure(stack), world.print_tails)
-        if report.passed == 3:
-            for name, check in CHECKS:
-                report.run(name, lambda check=check: check(world), world.print_tails)
-    report.finish()
-
-
-main()
+perform(World, CASES)

@@ -1,13 +1,9 @@
 """Gateways with routes for what every key manager can do, each with its own way to prove itself."""
 
-import itertools
 import json
 
-from child import Child
 from gateway import Gateway, write_private
-from wire import LOOPBACK, free_ports
-
-RENEWALS = "portcullis_credential_renewals_total"
+from wire import LOOPBACK
 
 
 def without_credentials(url):
@@ -79,16 +75,16 @@ timeout = "1s"
 """
 
 
-def configuration(ports, keys, upstream, max_ttl, inactive_ttl):
+def configuration(addresses, keys, upstream, max_ttl, inactive_ttl):
     """The log is at its most talkative, since no level of it may show a token."""
-    http, admin = ports
+    http, admin = addresses
     upstream = f'upstream = "http://{LOOPBACK}:{upstream.port}"'
     return f"""
 [listen]
-http = "{LOOPBACK}:{http}"
+http = "{http}"
 
 [admin]
-listen = "{LOOPBACK}:{admin}"
+listen = "{admin}"
 
 [log]
 level = "debug"
@@ -134,16 +130,13 @@ class Door(Gateway):
     def __init__(
         self, name, binary, folder, upstream, keys, ready=True, max_ttl="10m", inactive_ttl="60s"
     ):
-        self.binary = binary
-        self.folder = folder
         self.ready = ready
-        ports = free_ports(2)
-        self.port, self.admin_port = ports
-        self.file = folder / f"{name}.toml"
-        text = configuration(ports, keys(folder, name), upstream, max_ttl, inactive_ttl)
-        self.file.write_text(text)
-        self.child = Child(name, [binary, "run", self.file], folder)
-        self._requests = itertools.count()
+        tables = keys(folder, name)
+
+        def text(*addresses):
+            return configuration(addresses, tables, upstream, max_ttl, inactive_ttl)
+
+        super().__init__(name, binary, folder, text)
 
     def start(self):
         if self.ready:
@@ -152,4 +145,4 @@ class Door(Gateway):
             self.child.start()
 
     def renewals(self, grant="client_credentials", **labels):
-        return self.metric(RENEWALS, grant=grant, **labels)
+        return super().renewals(grant=grant, **labels)

@@ -16,89 +16,16 @@ SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-class Options:
-    """What differs between the gateways of the suite."""
-
-    def __init__(self, max_ttl="60s", inactive_ttl="60s"):
-        self.max_ttl = max_ttl
-        self.inactive_ttl = inactive_ttl
-
-
-def configuration(options, ports, key_manager, upstream_port):
-    """The log is at its most talkative, since no level of it may show a token."""
-    http, admin, nobody = ports
-    return f"""
-[listen]
-http = "{LOOPBACK}:{http}"
-
-[admin]
-listen = "{LOOPBACK}:{admin}"
-
-[log]
-level = "debug"
-access = "json"
-
-[keyManager]
-timeout = "1s"
-{key_manager}
-
-[token_cache]
-max_ttl = "{options.max_ttl}"
-inactive_ttl = "{options.inactive_ttl}"
-
-[[route]]
-name = "orders-read"
-path = "/orders/*"
-methods = ["GET"]
-upstream = "http://{LOOPBACK}:{upstream_port}"
-scopes = ["orders.read"]
-
-[route.identity_headers]
-X-Auth-Client = "client_id"
-X-Auth-Note = "note"
-X-Auth-Tenant = "tenant"
-
-[[route]]
-name = "orders-write"
-path = "/orders/*"
-methods = ["POST"]
-upstream = "http://{LOOPBACK}:{upstream_port}"
-scopes = ["orders.read", "orders.write"]
-
-[[route]]
-name = "stock"
-path = "/stock/*"
-upstream = "http://{LOOPBACK}:{upstream_port}"
-audience = ["urn:stock"]
-
-[[route]]
-name = "open"
-path = "/open/*"
-public = true
-upstream = "http://{LOOPBACK}:{upstream_port}"
-
-[[route]]
-name = "nobody"
-path = "/nobody/*"
-upstream = "http://{LOOPBACK}:{nobody}"
-"""
-
-
 class Gateway:
-    """`proof` says where it asks, and how it proves itself there."""
+    """`text`: its whole configuration, for the addresses of front door and admin listener."""
 
-    def __init__(self, name, binary, folder, proof, upstream, options=None):
-        self.proof = proof
+    def __init__(self, name, binary, folder, text):
         self.binary = binary
         self.folder = folder
-        ports = free_ports(3)
-        self.port, self.admin_port, _ = ports
-        secret = folder / f"{name}.secret"
-        if proof.secret is not None:
-            write_private(secret, proof.secret + "\n")
+        self.port, self.admin_port = free_ports(2)
         self.file = folder / f"{name}.toml"
-        tables = proof.tables(secret.name)
-        self.file.write_text(configuration(options or Options(), ports, tables, upstream.port))
+        addresses = (f"{LOOPBACK}:{port}" for port in (self.port, self.admin_port))
+        write_private(self.file, text(*addresses))
         self.child = Child(name, [binary, "run", self.file], folder)
         self._requests = itertools.count()
 
@@ -150,7 +77,7 @@ class Gateway:
 
     def renewals(self, **labels):
         """How often it asked for a token of its own."""
-        return self.metric(RENEWALS, grant="client_credentials", **labels)
+        return self.metric(RENEWALS, **labels)
 
     def introspect(self, token, *arguments):
         """`portcullis introspect -` with the token on standard input."""
