@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use divan::{AllocProfiler, Bencher};
 use http::{HeaderMap, HeaderValue, header};
 use portcullis::{
-    auth::{Introspect, Question, Unavailable, Verified, Verifier},
+    auth::{Introspect, Question, TokenCache, Unavailable, Verified, Verifier},
     config::{Environment, Settings, Source, load_source},
     domain::{
         AccessToken, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, TokenDigester,
@@ -190,14 +190,15 @@ impl Introspect for Fake {
 }
 
 fn verifier(settings: &Settings) -> Verifier {
-    let metrics = Arc::new(Metrics::new(settings).expect("metrics"));
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
     let key_manager = settings.key_manager.as_ref().expect("a key manager");
     Verifier::new(
         key_manager,
         &settings.token_cache,
         &[7; 32],
-        Box::new(Fake),
-        metrics,
+        Arc::new(Fake),
+        Arc::new(TokenCache::new(&settings.token_cache, Arc::clone(&metrics))),
+        &metrics,
     )
 }
 

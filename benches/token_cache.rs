@@ -166,7 +166,7 @@ fn ours(capacity: usize) -> TokenCache {
     let settings = load_source(Source::memory(text), &Environment::default())
         .unwrap_or_else(|problems| panic!("{problems}"))
         .settings;
-    let metrics = Arc::new(Metrics::new(&settings).expect("metrics"));
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
     TokenCache::new(&settings.token_cache, metrics)
 }
 

@@ -49,8 +49,14 @@ fuzz_target!(|data: &[u8]| {
                 );
                 assert!(route.upstream.0 < loaded.settings.upstreams.len());
             }
-            let metrics = Metrics::new(&loaded.settings).expect("settings give metrics");
+            let metrics = Metrics::new().expect("metrics");
+            let held: Vec<_> = routes
+                .routes()
+                .iter()
+                .map(|route| metrics.route(&route.name, route.methods))
+                .collect();
             metrics.encode().expect("metrics are written");
+            drop(held);
         }
         Err(problems) => {
             assert!(

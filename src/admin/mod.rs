@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
@@ -19,7 +20,7 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
     /// The gateway is not ready before it can ask about tokens.
-    asking: Option<Readiness>,
+    asking: Arc<ArcSwapOption<Readiness>>,
     /// Digest of the token that `/metrics` asks for.
     token: Option<digest::Digest>,
 }
@@ -28,7 +29,7 @@ impl Admin {
     pub fn new(
         metrics: Arc<Metrics>,
         lifecycle: Arc<Lifecycle>,
-        asking: Option<Readiness>,
+        asking: Arc<ArcSwapOption<Readiness>>,
         token: Option<&Secret>,
     ) -> Self {
         let token = token.map(|token| digest::digest(&digest::SHA256, token.expose().as_bytes()));
@@ -49,17 +50,10 @@ impl Admin {
         }
         match path {
             "/healthz" | "/livez" => plain(StatusCode::OK, "ok\n"),
-            "/readyz"
-                if self
-                    .asking
-                    .as_ref()
-                    .is_some_and(|asking| !asking.is_ready()) =>
-            {
-                plain(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "waiting for the gateway's own token, or for the key manager's endpoints\n",
-                )
-            }
+            "/readyz" if !self.can_ask() => plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "waiting for the gateway's own token, or for the key manager's endpoints\n",
+            ),
             "/readyz" if self.lifecycle.is_ready() => plain(StatusCode::OK, "ready\n"),
             "/readyz" if self.lifecycle.is_draining() => {
                 plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -70,6 +64,11 @@ impl Admin {
             "/metrics" => self.metrics(),
             _ => plain(StatusCode::NOT_FOUND, "there is nothing here: see /\n"),
         }
+    }
+
+    fn can_ask(&self) -> bool {
+        let asking = self.asking.load();
+        asking.as_ref().is_none_or(|asking| asking.is_ready())
     }
 
     /// Probes carry no token and tell nothing; everything else may name upstreams.
@@ -145,14 +144,16 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Environment, Source, load_source};
 
     fn admin(token: Option<&str>) -> Admin {
-        let loaded = load_source(Source::memory(""), &Environment::default())
-            .unwrap_or_else(|problems| panic!("{problems}"));
-        let metrics = Arc::new(Metrics::new(&loaded.settings).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
-        Admin::new(metrics, lifecycle, None, token.map(Secret::new).as_ref())
+        Admin::new(
+            metrics,
+            lifecycle,
+            Arc::default(),
+            token.map(Secret::new).as_ref(),
+        )
     }
 
     fn get(admin: &Admin, path: &str, authorization: Option<&str>) -> u16 {

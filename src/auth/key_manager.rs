@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{EndpointSettings, KeyManagerSettings},
     domain::{BadAnswer, Secret, Verdict},
-    metrics::{Metrics, Outcome},
+    metrics::{IssuerMetrics, Metrics, Outcome},
     telemetry::{TRACEPARENT, TraceContext},
 };
 
@@ -61,7 +61,7 @@ pub struct KeyManager {
     extra_headers: Vec<(HeaderName, HeaderValue)>,
     credential: Credential,
     calls: Semaphore,
-    metrics: Arc<Metrics>,
+    metrics: Arc<IssuerMetrics>,
     /// Whether the last call failed: the log tells changes, not every call.
     failing: AtomicBool,
 }
@@ -71,10 +71,8 @@ impl KeyManager {
     ///
     /// # Errors
     /// TLS cannot be set up, or the credentials cannot go into a header.
-    pub fn new(
-        settings: &KeyManagerSettings,
-        metrics: Arc<Metrics>,
-    ) -> anyhow::Result<(Self, Upkeep)> {
+    pub fn new(settings: &KeyManagerSettings, metrics: &Metrics) -> anyhow::Result<(Self, Upkeep)> {
+        let metrics = metrics.issuer(&settings.name);
         let (credential, source) = Credential::new(settings, &metrics)?;
         let endpoint = Arc::new(OnceLock::new());
         let issuer = match &settings.endpoint {
@@ -301,7 +299,7 @@ impl Fail {
 }
 
 /// Observes the time of a call however it ends, cut off by its time limit too.
-struct Timed<'a>(&'a Metrics, Instant);
+struct Timed<'a>(&'a IssuerMetrics, Instant);
 
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
@@ -311,7 +309,7 @@ impl Drop for Timed<'_> {
 }
 
 /// Takes a call off the gauge however it ends.
-struct Landing<'a>(&'a Metrics);
+struct Landing<'a>(&'a IssuerMetrics);
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {

@@ -26,7 +26,7 @@ pub use upkeep::{Readiness, Upkeep};
 use crate::{
     config::{KeyManagerSettings, TokenCacheSettings},
     domain::{AccessToken, Grant, Secret, TokenDigester, TokenKey, UnixSeconds, Verdict},
-    metrics::Metrics,
+    metrics::{IssuerMetrics, Metrics},
     telemetry::TraceContext,
 };
 use flight::Flights;
@@ -86,23 +86,25 @@ pub struct Verifier {
 }
 
 struct Inner {
-    cache: TokenCache,
+    cache: Arc<TokenCache>,
     flights: Flights,
-    key_manager: Box<dyn Introspect>,
+    key_manager: Arc<dyn Introspect>,
     lives: TokenCacheSettings,
     /// How long a request waits for a call, its own or another's.
     patience: Duration,
-    metrics: Arc<Metrics>,
+    metrics: Arc<IssuerMetrics>,
 }
 
 impl Verifier {
-    /// `seed` is random and of this process; `identity` is who the key manager sees.
+    /// `seed` is random and of this process. The cache may be shared with verifiers before and after
+    /// this one: their answers are found only where key manager and credentials are the same.
     pub fn new(
         settings: &KeyManagerSettings,
         lives: &TokenCacheSettings,
         seed: &[u8; 32],
-        key_manager: Box<dyn Introspect>,
-        metrics: Arc<Metrics>,
+        key_manager: Arc<dyn Introspect>,
+        cache: Arc<TokenCache>,
+        metrics: &Metrics,
     ) -> Self {
         /// The call itself is bounded by the timeout; this is for the way there and back.
         const MARGIN: Duration = Duration::from_millis(500);
@@ -113,12 +115,12 @@ impl Verifier {
                 &credential::identity(&settings.credential),
             ),
             inner: Arc::new(Inner {
-                cache: TokenCache::new(lives, Arc::clone(&metrics)),
+                cache,
                 flights: Flights::default(),
                 key_manager,
                 lives: lives.clone(),
                 patience: settings.timeout + MARGIN,
-                metrics,
+                metrics: metrics.issuer(&settings.name),
             }),
         }
     }
@@ -263,7 +265,7 @@ mod tests {
         let settings = load_source(Source::memory(text), &Environment::default())
             .unwrap_or_else(|problems| panic!("{problems}"))
             .settings;
-        let metrics = Arc::new(Metrics::new(&settings).unwrap());
+        let metrics = Arc::new(Metrics::new().unwrap());
         let calls = Arc::new(AtomicUsize::new(0));
         let fake = Fake {
             calls: Arc::clone(&calls),
@@ -273,8 +275,9 @@ mod tests {
             settings.key_manager.as_ref().unwrap(),
             &settings.token_cache,
             &[0; 32],
-            Box::new(fake),
-            metrics,
+            Arc::new(fake),
+            Arc::new(TokenCache::new(&settings.token_cache, Arc::clone(&metrics))),
+            &metrics,
         );
         (verifier, calls)
     }

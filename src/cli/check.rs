@@ -51,7 +51,7 @@ fn ask_key_manager(settings: &Settings) -> Exit {
         return Exit::Done;
     };
     let token = Secret::new(format!("portcullis-check-{:016x}", fastrand::u64(..)));
-    match online::ask(settings, key_manager, &token) {
+    match online::ask(key_manager, &token) {
         Ok(Asked {
             result: Ok(_),
             took,

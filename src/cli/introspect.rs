@@ -58,7 +58,7 @@ fn ask(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
     if let Err(denial) = AccessToken::parse(token.expose().as_bytes()) {
         anyhow::bail!("this is no bearer token: {}", denial.detail());
     }
-    let asked = online::ask(settings, key_manager, &token)?;
+    let asked = online::ask(key_manager, &token)?;
     let report = Report {
         settings,
         key_manager,

@@ -1,15 +1,12 @@
 //! Asking the key manager from the command line, once, exactly as a running gateway would; and what a
 //! failure probably means.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::Exit;
 use crate::{
     auth::{Introspect, KeyManager, Question, Readiness, Unavailable, Upkeep},
-    config::{CredentialEncoding, CredentialSettings, KeyManagerSettings, Settings},
+    config::{CredentialEncoding, CredentialSettings, KeyManagerSettings},
     domain::{Secret, Verdict},
     metrics::Metrics,
     telemetry::TraceContext,
@@ -25,13 +22,9 @@ pub struct Asked {
 ///
 /// # Errors
 /// The question could not be put: no token of our own, no endpoint, no certificate authorities.
-pub fn ask(
-    settings: &Settings,
-    key_manager: &KeyManagerSettings,
-    token: &Secret,
-) -> anyhow::Result<Asked> {
-    let metrics = Arc::new(Metrics::new(settings)?);
-    let (client, upkeep) = KeyManager::new(&without_refresh(key_manager), metrics)?;
+pub fn ask(key_manager: &KeyManagerSettings, token: &Secret) -> anyhow::Result<Asked> {
+    let metrics = Metrics::new()?;
+    let (client, upkeep) = KeyManager::new(&without_refresh(key_manager), &metrics)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

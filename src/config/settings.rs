@@ -26,8 +26,9 @@ pub struct Listen {
     pub http: SocketAddr,
 }
 
-/// `[keyManager]`: whom to ask about tokens, and how.
-#[derive(Clone, Debug)]
+/// `[keyManager]`: whom to ask about tokens, and how. A reload that leaves it equal keeps the
+/// connections and the token of our own.
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeyManagerSettings {
     /// Host and port: the `issuer` label of metrics.
     pub name: String,
@@ -45,7 +46,7 @@ pub struct KeyManagerSettings {
 }
 
 /// Where the introspection endpoint is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum EndpointSettings {
     At(Uri),
     /// In the metadata of this issuer (RFC 8414, OpenID Connect Discovery).
@@ -62,7 +63,7 @@ impl EndpointSettings {
 }
 
 /// `[keymanager.tls]`: for all connections to the key manager.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TlsSettings {
     /// Authorities to trust instead of the machine's.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
@@ -71,6 +72,7 @@ pub struct TlsSettings {
 }
 
 /// A certificate chain with its private key. Prints nothing of the key.
+#[derive(PartialEq)]
 pub struct ClientCertificate {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
@@ -92,7 +94,7 @@ impl fmt::Debug for ClientCertificate {
 }
 
 /// `[keymanager.security.…]`: how the gateway proves itself to the key manager.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CredentialSettings {
     None,
     /// None, on purpose.
@@ -116,7 +118,7 @@ pub enum CredentialSettings {
 }
 
 /// `private_key_jwt` (RFC 7523 §2.2).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PrivateKeyJwtSettings {
     pub client_id: String,
     /// Its kind decides the algorithm.
@@ -128,7 +130,7 @@ pub struct PrivateKeyJwtSettings {
 }
 
 /// `[keymanager.security.oauth2]`: an access token of the gateway's own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OAuth2Settings {
     /// Found by discovery when `None`.
     pub token_url: Option<Uri>,
@@ -153,7 +155,7 @@ pub enum CredentialBearer {
 }
 
 /// How the gateway comes by its first token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum GrantSettings {
     ClientCredentials(ClientSettings),
     Password {
@@ -166,7 +168,7 @@ pub enum GrantSettings {
 }
 
 /// A client of the token endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientSettings {
     pub id: String,
     pub secret: Secret,
@@ -175,7 +177,7 @@ pub struct ClientSettings {
 }
 
 /// `[keymanager.security.oauth2.refresh]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RefreshSettings {
     /// The token endpoint when `None`.
     pub url: Option<Uri>,

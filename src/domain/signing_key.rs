@@ -8,7 +8,8 @@ use std::{fmt, sync::Arc};
 use ring::{
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+        RsaKeyPair,
     },
 };
 
@@ -22,7 +23,22 @@ enum Pair {
     Ed25519(Ed25519KeyPair),
 }
 
+/// By the public halves.
+impl PartialEq for SigningKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.public_key() == other.public_key()
+    }
+}
+
 impl SigningKey {
+    fn public_key(&self) -> &[u8] {
+        match &*self.0 {
+            Pair::Rsa(pair) => pair.public_key().as_ref(),
+            Pair::P256(pair) => pair.public_key().as_ref(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+        }
+    }
+
     /// Reads a key of PKCS#8 (`BEGIN PRIVATE KEY`); `None` when it is of no kind that is known.
     pub fn from_pkcs8(der: &[u8]) -> Option<Self> {
         let random = SystemRandom::new();

@@ -8,7 +8,7 @@ use std::{
 use http::StatusCode;
 use prometheus::IntGauge;
 
-use super::respond::Refusal;
+use super::{Snapshot, respond::Refusal};
 use crate::{
     auth::{From, Moment},
     domain::{Grant, KnownMethod, Permit, Reason, TokenKey},
@@ -17,6 +17,8 @@ use crate::{
 
 /// Lives from the request's header to its line in the access log.
 pub struct Context {
+    /// The configuration that the request began with.
+    pub snapshot: Arc<Snapshot>,
     pub started: Moment,
     pub method: KnownMethod,
     /// Position in the routing table.
@@ -52,8 +54,9 @@ pub struct UpstreamTimes {
 }
 
 impl Context {
-    pub fn new() -> Self {
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
         Self {
+            snapshot,
             started: Moment::now(),
             method: KnownMethod::Other,
             route: None,

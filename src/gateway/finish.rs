@@ -6,7 +6,7 @@ use http::{Version, header};
 use pingora::proxy::Session;
 
 use super::{Gateway, access_log::Entry, client_closed, context::Context};
-use crate::domain::Reason;
+use crate::{domain::Reason, metrics::UpstreamMetrics};
 
 impl Gateway {
     /// Counts and logs a finished request, exactly once.
@@ -23,12 +23,16 @@ impl Gateway {
         let overhead = total
             .saturating_sub(upstream_time.unwrap_or_default())
             .saturating_sub(context.wait);
-        self.metrics
-            .count(context.route, context.method, status, reason);
-        self.metrics.observe(context.route, status, total, overhead);
-        self.count_upstream(context, reason, upstream_time);
+        let snapshot = &context.snapshot;
+        let metrics = snapshot.route_metrics(context.route);
+        metrics.count(context.method, status, reason);
+        metrics.observe(status, total, overhead);
+        let upstream = context.route.filter(|_| upstream_time.is_some());
+        let upstream = upstream.map(|route| snapshot.upstream_of(route));
+        if let (Some(upstream), Some(time)) = (upstream, upstream_time) {
+            count_upstream(&upstream.metrics, context, reason, time);
+        }
         let Some(log) = &self.access_log else { return };
-        let upstream = context.upstream.started.and(self.upstream_of(context));
         let bytes_in = session.body_bytes_read();
         let bytes_out = session.body_bytes_sent();
         let client = session.client_addr();
@@ -37,7 +41,7 @@ impl Gateway {
             method: request.method.as_str(),
             path: request.uri.path(),
             version: version(request.version),
-            route: context.route.map(|route| &*self.routes.route(route).name),
+            route: context.route.map(|route| &*snapshot.route(route).name),
             status,
             client: client.and_then(|address| Some(address.as_inet()?.ip())),
             user_agent: request
@@ -54,38 +58,34 @@ impl Gateway {
             total,
             auth_wait: context.wait,
             upstream_time,
-            upstream: upstream.map(|position| self.upstream_names[position].as_str()),
+            upstream: upstream.map(|upstream| upstream.name.as_str()),
             upstream_reused: context.upstream.reused,
             bytes_in,
             bytes_out,
             trace_id: context.trace.trace_id(),
         });
     }
+}
 
-    fn count_upstream(&self, context: &Context, reason: Reason, upstream_time: Option<Duration>) {
-        let (Some(position), Some(time)) = (self.upstream_of(context), upstream_time) else {
-            return;
-        };
-        let metrics = &self.metrics.upstreams[position];
-        metrics.duration.observe(time.as_secs_f64());
-        if context.upstream.reused {
-            metrics.connections_reused.inc();
-        } else if let (Some(started), Some(connected)) =
-            (context.upstream.started, context.upstream.connected)
-        {
-            metrics.connections_new.inc();
-            let time = connected.saturating_duration_since(started);
-            metrics.connect_duration.observe(time.as_secs_f64());
-        }
-        if let Some(status) = context.upstream.status {
-            metrics.count(status);
-        }
-        match reason {
-            Reason::UpstreamConnect => metrics.errors_connect.inc(),
-            Reason::UpstreamTimeout => metrics.errors_timeout.inc(),
-            Reason::UpstreamReset => metrics.errors_reset.inc(),
-            _ => {}
-        }
+fn count_upstream(metrics: &UpstreamMetrics, context: &Context, reason: Reason, time: Duration) {
+    metrics.duration.observe(time.as_secs_f64());
+    if context.upstream.reused {
+        metrics.connections_reused.inc();
+    } else if let (Some(started), Some(connected)) =
+        (context.upstream.started, context.upstream.connected)
+    {
+        metrics.connections_new.inc();
+        let time = connected.saturating_duration_since(started);
+        metrics.connect_duration.observe(time.as_secs_f64());
+    }
+    if let Some(status) = context.upstream.status {
+        metrics.count(status);
+    }
+    match reason {
+        Reason::UpstreamConnect => metrics.errors_connect.inc(),
+        Reason::UpstreamTimeout => metrics.errors_timeout.inc(),
+        Reason::UpstreamReset => metrics.errors_reset.inc(),
+        _ => {}
     }
 }
 

@@ -10,7 +10,6 @@ use super::context::Context;
 use crate::{
     domain::Route,
     telemetry::{TRACEPARENT, TRACESTATE},
-    upstream::Upstream,
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -98,7 +97,7 @@ fn is_protected(name: &str) -> bool {
     PROTECTED.contains(&name) || name == ALSO_PROTECTED
 }
 
-/// Changes the request for its upstream. `client` is the caller's address.
+/// Changes the request for its upstream. `route` is its position, `client` the caller's address.
 ///
 /// The header is taken apart once: through Pingora's own interface each name is kept a second time,
 /// in the caller's spelling, which costs more than everything else here. Names therefore go out as
@@ -108,17 +107,20 @@ fn is_protected(name: &str) -> bool {
 /// Never in practice: the path has been parsed before.
 pub fn prepare(
     request: &mut RequestHeader,
-    route: &Route,
-    upstream: &Upstream,
-    protected: &Protected,
+    route: usize,
     client: Option<HeaderValue>,
     context: &Context,
 ) -> pingora::Result<()> {
+    let snapshot = &context.snapshot;
+    let upstream = &snapshot.upstream_of(route).upstream;
+    let route = snapshot.route(route);
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = http::request::Parts::from(std::mem::replace(request, nothing));
     let headers = &mut parts.headers;
     headers.reserve(ADDED_HEADERS + route.identity_headers.len());
-    protected.strip(headers, !context.trace.is_continued());
+    snapshot
+        .protected
+        .strip(headers, !context.trace.is_continued());
     if !route.forward_token {
         headers.remove(header::AUTHORIZATION);
     }

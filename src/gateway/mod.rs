@@ -9,9 +9,11 @@ mod context;
 mod finish;
 mod forward;
 mod respond;
+mod snapshot;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::{
@@ -23,57 +25,36 @@ use pingora::{
 };
 
 pub use access_log::{AccessLog, Format};
+pub use snapshot::{Parts, Snapshot};
 
 use crate::{
-    auth::{Verified, Verifier},
-    domain::{Denial, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, extract},
+    auth::Verified,
+    domain::{Denial, KnownMethod, Permit, Policy, RequestPath, Routed, extract},
     lifecycle::Lifecycle,
-    metrics::Metrics,
     telemetry::{TRACEPARENT, TraceContext},
-    upstream::Upstream,
 };
 use address::dotted;
 use context::Context;
-use forward::Protected;
 use respond::Refusal;
 
-/// Everything that requests need, built once and shared.
+/// Answers requests by the configuration that is in force.
 pub struct Gateway {
-    routes: RouteTable,
-    upstreams: Vec<Upstream>,
-    /// Names for logs, in the order of `upstreams`.
-    upstream_names: Vec<String>,
-    protected: Protected,
-    /// `None` when no route asks for a token.
-    verifier: Option<Arc<Verifier>>,
-    metrics: Arc<Metrics>,
+    current: Arc<ArcSwap<Snapshot>>,
     access_log: Option<Arc<AccessLog>>,
     lifecycle: Arc<Lifecycle>,
 }
 
-/// What a gateway is made of.
-pub struct Parts {
-    pub routes: RouteTable,
-    /// In the order of [`crate::domain::UpstreamId`], with their names.
-    pub upstreams: Vec<(String, Upstream)>,
-    pub verifier: Option<Arc<Verifier>>,
-    pub metrics: Arc<Metrics>,
-    pub access_log: Option<Arc<AccessLog>>,
-    pub lifecycle: Arc<Lifecycle>,
-}
-
 impl Gateway {
-    pub fn new(parts: Parts) -> Self {
-        let (upstream_names, upstreams) = parts.upstreams.into_iter().unzip();
+    /// `current` may be replaced at any time; requests under way keep what they began with.
+    pub fn new(
+        current: Arc<ArcSwap<Snapshot>>,
+        access_log: Option<Arc<AccessLog>>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
         Self {
-            protected: Protected::new(parts.routes.routes().iter()),
-            routes: parts.routes,
-            upstreams,
-            upstream_names,
-            verifier: parts.verifier,
-            metrics: parts.metrics,
-            access_log: parts.access_log,
-            lifecycle: parts.lifecycle,
+            current,
+            access_log,
+            lifecycle,
         }
     }
 
@@ -83,63 +64,16 @@ impl Gateway {
         session: &mut Session,
         context: &mut Context,
     ) -> Result<Permit, Refusal> {
-        let policy = match self.find_route(session.req_header(), context)? {
+        // Held apart from the context, which changes on the way.
+        let snapshot = Arc::clone(&context.snapshot);
+        let policy = match find_route(&snapshot, session.req_header(), context)? {
             Found::Public(permit) => return Ok(permit),
             Found::Protected(policy) => policy,
         };
-        let verified = self.verify(session.req_header(), context).await?;
+        let verified = verify(&snapshot, session.req_header(), context).await?;
         let cached = verified.from == crate::auth::From::Hit;
         context.from = Some(verified.from);
         Ok(policy.check(&verified.verdict, context.started.unix, cached)?)
-    }
-
-    fn find_route(
-        &self,
-        request: &RequestHeader,
-        context: &mut Context,
-    ) -> Result<Found<'_>, Denial> {
-        context.method = KnownMethod::of(&request.method);
-        let host = host_of(request)?;
-        if !request.raw_path_is_utf8() {
-            return Err(Denial::MalformedRequest);
-        }
-        let path = RequestPath::parse(request.uri.path()).map_err(|_| Denial::MalformedRequest)?;
-        let position = match self.routes.find(host, context.method, &path.matched) {
-            Routed::To(position) => position,
-            Routed::NotFound => return Err(Denial::RouteNotFound),
-            Routed::MethodNotAllowed(allowed) => return Err(Denial::MethodNotAllowed { allowed }),
-        };
-        let is_origin_form = request.raw_path().first() == Some(&b'/');
-        if path.sent != request.uri.path() || !is_origin_form {
-            context.normal_path = Some(path.sent.into_owned());
-        }
-        context.route = Some(position);
-        context.fly(self.metrics.in_flight(context.route));
-        match self.routes.route(position).access.without_token() {
-            Ok(permit) => Ok(Found::Public(permit)),
-            Err(policy) => Ok(Found::Protected(policy)),
-        }
-    }
-
-    async fn verify(
-        &self,
-        request: &RequestHeader,
-        context: &mut Context,
-    ) -> Result<Verified, Refusal> {
-        let token = extract(&request.headers, request.uri.query())?;
-        let Some(verifier) = &self.verifier else {
-            // The configuration has no protected route without a key manager.
-            return Err(crate::auth::Unavailable::Lost.into());
-        };
-        let (key, known) = verifier.recall(token, context.started.instant);
-        context.token = Some(key);
-        if let Some(verified) = known {
-            return Ok(verified);
-        }
-        let asked = Instant::now();
-        let result = verifier.fetch(key, token, &context.trace.child()).await;
-        context.wait = asked.elapsed();
-        Ok(result?)
     }
 
     /// Writes a refusal and remembers it for the log.
@@ -152,11 +86,55 @@ impl Gateway {
         context.refuse(refusal);
         respond::refuse(session, refusal, context.trace.trace_id()).await
     }
+}
 
-    /// Position of the request's upstream.
-    fn upstream_of(&self, context: &Context) -> Option<usize> {
-        Some(self.routes.route(context.route?).upstream.0)
+fn find_route<'s>(
+    snapshot: &'s Snapshot,
+    request: &RequestHeader,
+    context: &mut Context,
+) -> Result<Found<'s>, Denial> {
+    context.method = KnownMethod::of(&request.method);
+    let host = host_of(request)?;
+    if !request.raw_path_is_utf8() {
+        return Err(Denial::MalformedRequest);
     }
+    let path = RequestPath::parse(request.uri.path()).map_err(|_| Denial::MalformedRequest)?;
+    let position = match snapshot.routes.find(host, context.method, &path.matched) {
+        Routed::To(position) => position,
+        Routed::NotFound => return Err(Denial::RouteNotFound),
+        Routed::MethodNotAllowed(allowed) => return Err(Denial::MethodNotAllowed { allowed }),
+    };
+    let is_origin_form = request.raw_path().first() == Some(&b'/');
+    if path.sent != request.uri.path() || !is_origin_form {
+        context.normal_path = Some(path.sent.into_owned());
+    }
+    context.route = Some(position);
+    context.fly(&snapshot.route_metrics(context.route).in_flight);
+    match snapshot.route(position).access.without_token() {
+        Ok(permit) => Ok(Found::Public(permit)),
+        Err(policy) => Ok(Found::Protected(policy)),
+    }
+}
+
+async fn verify(
+    snapshot: &Snapshot,
+    request: &RequestHeader,
+    context: &mut Context,
+) -> Result<Verified, Refusal> {
+    let token = extract(&request.headers, request.uri.query())?;
+    let Some(verifier) = &snapshot.verifier else {
+        // The configuration has no protected route without a key manager.
+        return Err(crate::auth::Unavailable::Lost.into());
+    };
+    let (key, known) = verifier.recall(token, context.started.instant);
+    context.token = Some(key);
+    if let Some(verified) = known {
+        return Ok(verified);
+    }
+    let asked = Instant::now();
+    let result = verifier.fetch(key, token, &context.trace.child()).await;
+    context.wait = asked.elapsed();
+    Ok(result?)
 }
 
 /// A route's answer to the question whether a token is needed.
@@ -170,7 +148,7 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new()
+        Context::new(self.current.load_full())
     }
 
     async fn early_request_filter(
@@ -211,14 +189,11 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let upstream = self
-            .upstream_of(context)
-            .filter(|_| context.permit.is_some());
-        let Some(upstream) = upstream else {
+        let (Some(route), Some(_)) = (context.route, &context.permit) else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a permit");
         };
         context.upstream.started = Some(Instant::now());
-        Ok(self.upstreams[upstream].peer())
+        Ok(context.snapshot.upstream_of(route).upstream.peer())
     }
 
     async fn connected_to_upstream(
@@ -246,10 +221,7 @@ impl ProxyHttp for Gateway {
         let Some(position) = context.route else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a route");
         };
-        let route = self.routes.route(position);
-        let client = client_address(session);
-        let upstream = &self.upstreams[route.upstream.0];
-        forward::prepare(request, route, upstream, &self.protected, client, context)
+        forward::prepare(request, position, client_address(session), context)
     }
 
     async fn upstream_response_filter(

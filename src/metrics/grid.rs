@@ -1,30 +1,56 @@
-//! Counters over a fixed set of label values, as plain numbers in one block.
+//! Counters over fixed sets of label values, as plain numbers in one block for each row.
 //!
 //! A thousand routes, ten methods and thirty status codes are 300,000 counters. As objects of the
 //! metrics library they would cost start-up time and memory for series that nobody ever sees; here
 //! they are zeroed memory, and one add on the request path. Everything else uses the library.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+use parking_lot::Mutex;
 use prometheus::{
     core::{Collector, Desc},
     proto,
 };
 
-/// A counter for each pair of a row and a column.
+/// A counter for each pair of a row and a column; rows come and go.
 #[derive(Clone)]
-pub struct Grid(std::sync::Arc<Inner>);
+pub struct Grid(Arc<Inner>);
 
 struct Inner {
     desc: Desc,
     name: &'static str,
     help: &'static str,
     row_label: &'static str,
-    rows: Vec<String>,
     columns: Vec<Vec<(&'static str, &'static str)>>,
+    rows: Mutex<BTreeMap<String, Arc<Row>>>,
+}
+
+/// The counters of one row.
+pub struct Row {
     cells: Box<[AtomicU64]>,
-    /// Whether a cell is shown while it is zero: `shown(row, column)`.
-    shown: Box<dyn Fn(usize, usize) -> bool + Send + Sync>,
+    /// Which cells are shown while they are zero.
+    shown: Mutex<Box<[bool]>>,
+}
+
+impl Row {
+    pub fn inc(&self, column: usize) {
+        self.cells[column].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `shown(column)`: whether a zero is shown there. At first all are.
+    pub fn show(&self, shown: impl Fn(usize) -> bool) {
+        *self.shown.lock() = (0..self.cells.len()).map(shown).collect();
+    }
+
+    pub fn get(&self, column: usize) -> u64 {
+        self.cells[column].load(Ordering::Relaxed)
+    }
 }
 
 impl Grid {
@@ -33,44 +59,36 @@ impl Grid {
         name: &'static str,
         help: &'static str,
         row_label: &'static str,
-        rows: Vec<String>,
         columns: Vec<Vec<(&'static str, &'static str)>>,
-        shown: impl Fn(usize, usize) -> bool + Send + Sync + 'static,
     ) -> prometheus::Result<Self> {
         let mut labels = vec![row_label.to_owned()];
         if let Some(first) = columns.first() {
             labels.extend(first.iter().map(|(label, _)| (*label).to_owned()));
         }
-        let cells = (0..rows.len() * columns.len())
-            .map(|_| AtomicU64::new(0))
-            .collect();
-        Ok(Self(std::sync::Arc::new(Inner {
-            desc: Desc::new(
-                name.to_owned(),
-                help.to_owned(),
-                labels,
-                std::collections::HashMap::new(),
-            )?,
+        Ok(Self(Arc::new(Inner {
+            desc: Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())?,
             name,
             help,
             row_label,
-            rows,
             columns,
-            cells,
-            shown: Box::new(shown),
+            rows: Mutex::default(),
         })))
     }
 
-    pub fn inc(&self, row: usize, column: usize) {
-        self.cell(row, column).fetch_add(1, Ordering::Relaxed);
+    /// A new row in the place of the old one of this name.
+    pub fn row(&self, name: &str) -> Arc<Row> {
+        let columns = self.0.columns.len();
+        let row = Arc::new(Row {
+            cells: (0..columns).map(|_| AtomicU64::new(0)).collect(),
+            shown: Mutex::new(vec![true; columns].into()),
+        });
+        let mut rows = self.0.rows.lock();
+        rows.insert(name.to_owned(), Arc::clone(&row));
+        row
     }
 
-    pub fn get(&self, row: usize, column: usize) -> u64 {
-        self.cell(row, column).load(Ordering::Relaxed)
-    }
-
-    fn cell(&self, row: usize, column: usize) -> &AtomicU64 {
-        &self.0.cells[row * self.0.columns.len() + column]
+    pub fn remove(&self, name: &str) {
+        self.0.rows.lock().remove(name);
     }
 }
 
@@ -81,13 +99,13 @@ impl Collector for Grid {
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
         let mut metrics = Vec::new();
-        for (row, row_value) in self.0.rows.iter().enumerate() {
+        for (name, row) in self.0.rows.lock().iter() {
+            let shown = row.shown.lock();
             for (column, values) in self.0.columns.iter().enumerate() {
-                let count = self.get(row, column);
-                if count == 0 && !(self.0.shown)(row, column) {
-                    continue;
+                let count = row.get(column);
+                if count > 0 || shown[column] {
+                    metrics.push(self.metric(name, values, count));
                 }
-                metrics.push(self.metric(row_value, values, count));
             }
         }
         let mut family = proto::MetricFamily::default();

@@ -1,15 +1,17 @@
 //! The only place where things are put together: settings → parts → Pingora's server, and its end.
 
 mod shutdown;
+mod site;
 
 use std::{
     io::{IsTerminal, Write},
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    net::{SocketAddr, TcpListener},
     sync::Arc,
 };
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora::{
     apps::HttpServerOptions,
     proxy::http_proxy_service_with_name,
@@ -19,18 +21,16 @@ use pingora::{
         listening::Service,
     },
 };
-use ring::rand::{SecureRandom, SystemRandom};
 pub use shutdown::Until;
 use shutdown::Watch;
+use site::Site;
 
 use crate::{
     admin::Admin,
-    auth::{KeyManager, Readiness, Upkeep, Verifier},
-    config::{KeyManagerSettings, LogFormat, Settings},
-    gateway::{AccessLog, Format, Gateway, Parts},
+    config::{LogFormat, Settings},
+    gateway::{AccessLog, Format, Gateway},
     lifecycle::Lifecycle,
     metrics::Metrics,
-    upstream::Upstream,
 };
 
 /// Connections to upstreams that may wait for the next request, for each worker thread.
@@ -76,32 +76,21 @@ impl Server {
         for address in [settings.listen.http, settings.admin.listen] {
             check_port(address)?;
         }
-        let metrics = Arc::new(Metrics::new(&settings).context("metrics")?);
+        let metrics = Arc::new(Metrics::new().context("metrics")?);
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
-        let asking = build_asking(&settings, &metrics)?;
-        let (verifier, readiness, upkeep) = match asking {
-            Some(asking) => (
-                Some(asking.verifier),
-                Some(asking.readiness),
-                Some(asking.upkeep),
-            ),
-            None => (None, None, None),
-        };
-        let upstreams = build_upstreams(&settings)?;
         let access_log = build_access_log(settings.log.access, log_sink, &metrics)?.map(Arc::new);
-        let gateway = Gateway::new(Parts {
-            routes: settings.routes,
-            upstreams,
-            verifier,
-            metrics: Arc::clone(&metrics),
-            access_log: access_log.clone(),
-            lifecycle: Arc::clone(&lifecycle),
-        });
-        let admin = Admin::new(
+        let (listen, admin) = (settings.listen.clone(), settings.admin.clone());
+        let site = Site::new(settings, Arc::clone(&metrics))?;
+        let gateway = Gateway::new(
+            Arc::clone(&site.current.snapshot),
+            access_log.clone(),
+            Arc::clone(&lifecycle),
+        );
+        let admin_app = Admin::new(
             Arc::clone(&metrics),
             Arc::clone(&lifecycle),
-            readiness,
-            settings.admin.token.as_ref(),
+            Arc::clone(&site.current.readiness),
+            admin.token.as_ref(),
         );
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());
         let conf = Arc::clone(&pingora.configuration);
@@ -112,23 +101,20 @@ impl Server {
             options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
             logic.server_options = Some(options);
         }
-        proxy.add_tcp(&settings.listen.http.to_string());
+        proxy.add_tcp(&listen.http.to_string());
         pingora.add_service(proxy);
-        if let Some(upkeep) = upkeep.filter(|upkeep| !upkeep.is_idle()) {
-            let upkeep = UpkeepService(parking_lot::Mutex::new(Some(upkeep)));
-            let mut service = background_service("upkeep", upkeep);
-            service.threads = Some(1);
-            pingora.add_service(service);
-        }
+        let mut upkeep = background_service("site", SiteService(Mutex::new(Some(site))));
+        upkeep.threads = Some(1);
+        pingora.add_service(upkeep);
         let mut server = Self {
             pingora,
             threads: conf.threads,
             lifecycle,
             metrics,
             access_log,
-            listen: settings.listen.http,
+            listen: listen.http,
         };
-        server.add_http("admin", admin, settings.admin.listen);
+        server.add_http("admin", admin_app, admin.listen);
         Ok(server)
     }
 
@@ -183,74 +169,20 @@ fn check_port(address: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {address}"))
 }
 
-/// The verifier, and what the key manager needs in the background.
-struct Asking {
-    verifier: Arc<Verifier>,
-    readiness: Readiness,
-    upkeep: Upkeep,
-}
-
-fn build_asking(
-    settings: &Settings,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<Asking>, StartFailure> {
-    let Some(key_manager) = &settings.key_manager else {
-        return Ok(None);
-    };
-    check_name(key_manager)?;
-    let mut seed = [0; 32];
-    SystemRandom::new()
-        .fill(&mut seed)
-        .map_err(|_| anyhow::anyhow!("this system gives no random numbers"))?;
-    let (client, upkeep) = KeyManager::new(key_manager, Arc::clone(metrics))?;
-    let readiness = client.readiness();
-    let verifier = Arc::new(Verifier::new(
-        key_manager,
-        &settings.token_cache,
-        &seed,
-        Box::new(client),
-        Arc::clone(metrics),
-    ));
-    Ok(Some(Asking {
-        verifier,
-        readiness,
-        upkeep,
-    }))
-}
-
-/// Runs the upkeep as a service of Pingora's, which starts and ends it with the others.
-struct UpkeepService(parking_lot::Mutex<Option<Upkeep>>);
+/// Runs what a configuration needs in the background, as a service of Pingora's.
+struct SiteService(Mutex<Option<Site>>);
 
 #[async_trait]
-impl BackgroundService for UpkeepService {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        let upkeep = self.0.lock().take();
-        if let Some(upkeep) = upkeep {
-            upkeep.run(shutdown).await;
-        }
+impl BackgroundService for SiteService {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let Some(mut site) = self.0.lock().take() else {
+            return;
+        };
+        site.start();
+        // A sender that is gone means the end as well.
+        let _ = shutdown.wait_for(|over| *over).await;
+        site.stop().await;
     }
-}
-
-/// A key manager whose name nobody knows is a typo more often than an outage.
-fn check_name(key_manager: &KeyManagerSettings) -> Result<(), StartFailure> {
-    let url = key_manager.endpoint.url();
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let address = (host, 0)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next());
-    match address {
-        Some(_) => Ok(()),
-        None => Err(StartFailure::KeyManagerUnknown(host.to_owned())),
-    }
-}
-
-fn build_upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)>> {
-    settings
-        .upstreams
-        .iter()
-        .map(|upstream| Ok((upstream.name(), Upstream::resolve(upstream)?)))
-        .collect()
 }
 
 fn build_access_log(

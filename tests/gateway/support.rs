@@ -170,6 +170,18 @@ impl Harness {
         Connection::open(self.admin).send(request.as_bytes())
     }
 
+    /// The sum of all series of a metric whose line begins with `start`: a name, or a name with its
+    /// labels.
+    pub fn metric(&self, start: &str) -> f64 {
+        let text = String::from_utf8(self.metrics.encode().unwrap()).unwrap();
+        let ends = |rest: &str| rest.starts_with(['{', ' ']) || start.ends_with('}');
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(start)?;
+            ends(rest).then(|| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        });
+        values.sum()
+    }
+
     /// The access log so far, at least `lines` long, and what the gateway wrote to it.
     pub fn log(&self, lines: usize) -> Vec<serde_json::Value> {
         wait_for("access-log lines", || {

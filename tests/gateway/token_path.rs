@@ -303,7 +303,7 @@ fn concurrent_requests_with_a_new_token_make_one_call() {
         }
     });
     assert_eq!(harness.key_manager.introspections(), 1);
-    assert!(harness.metrics.introspection.coalesced.get() > 0);
+    assert!(harness.metric("portcullis_introspection_coalesced_total") > 0.0);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct TokenCache {
 impl TokenCache {
     pub fn new(settings: &TokenCacheSettings, metrics: Arc<Metrics>) -> Self {
         let shards = (settings.max_entries / MIN_ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
+        let capacity = i64::try_from(settings.max_entries).unwrap_or(i64::MAX);
+        metrics.token_cache.capacity_entries.set(capacity);
         // A power of two, so that a shard is chosen by a mask.
         let shards = 1 << shards.ilog2();
         let shard = || {
@@ -135,6 +137,17 @@ impl TokenCache {
     }
 }
 
+/// What it held is no longer there, whoever else counts into the same metrics.
+impl Drop for TokenCache {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            let before = shard.lock().totals();
+            let (after, evicted) = (Totals::default(), Evicted::default());
+            self.metrics.token_cache.follow(before, after, evicted);
+        }
+    }
+}
+
 impl TokenCacheMetrics {
     fn follow(&self, before: Totals, after: Totals, evicted: Evicted) {
         let change = |gauge: &IntGauge, before: usize, after: usize| {
@@ -154,20 +167,15 @@ impl TokenCacheMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::{Environment, Source, load_source},
-        domain::Verdict,
-    };
+    use crate::domain::Verdict;
 
     fn cache(max_entries: usize, max_bytes: usize) -> TokenCache {
-        let loaded = load_source(Source::memory(""), &Environment::default())
-            .unwrap_or_else(|problems| panic!("{problems}"));
         let settings = TokenCacheSettings {
             max_entries,
             max_bytes,
             ..TokenCacheSettings::default()
         };
-        TokenCache::new(&settings, Arc::new(Metrics::new(&loaded.settings).unwrap()))
+        TokenCache::new(&settings, Arc::new(Metrics::new().unwrap()))
     }
 
     fn key(number: u64) -> TokenKey {

@@ -21,7 +21,7 @@ const SMALL_SHARE: usize = 10;
 pub const ENTRY_OVERHEAD: usize = size_of::<Option<Slot>>() * 9 / 8 + 10 + 4 + 16;
 
 /// What a shard holds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Totals {
     pub active: usize,
     pub inactive: usize,

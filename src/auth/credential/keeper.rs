@@ -24,7 +24,7 @@ use super::{
     Proof,
     grant::{NotObtained, Obtained, TokenSource},
 };
-use crate::metrics::{Metrics, RenewalResult};
+use crate::metrics::{IssuerMetrics, RenewalResult};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub struct Keeper {
     accepted: AtomicU64,
     /// The token endpoint said no to the last attempt.
     refused: AtomicBool,
-    metrics: Arc<Metrics>,
+    metrics: Arc<IssuerMetrics>,
 }
 
 struct Token {
@@ -60,7 +60,7 @@ struct Status {
 }
 
 impl Keeper {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(metrics: Arc<IssuerMetrics>) -> Self {
         let (status, _) = watch::channel(Status {
             generation: 0,
             renewing: false,

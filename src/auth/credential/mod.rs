@@ -19,7 +19,7 @@ use crate::{
     config::{
         CredentialEncoding, CredentialSettings, GrantSettings, KeyManagerSettings, OAuth2Settings,
     },
-    metrics::Metrics,
+    metrics::IssuerMetrics,
 };
 use assertion::Assertions;
 
@@ -53,7 +53,7 @@ impl Credential {
     /// Name or password cannot go into a header.
     pub fn new(
         settings: &KeyManagerSettings,
-        metrics: &Arc<Metrics>,
+        metrics: &Arc<IssuerMetrics>,
     ) -> anyhow::Result<(Self, Option<TokenSource>)> {
         let credential = match &settings.credential {
             CredentialSettings::None | CredentialSettings::NoneNeeded => Self::None,
@@ -116,7 +116,7 @@ impl Credential {
 fn own_token(
     key_manager: &KeyManagerSettings,
     settings: &OAuth2Settings,
-    metrics: &Arc<Metrics>,
+    metrics: &Arc<IssuerMetrics>,
 ) -> anyhow::Result<(Credential, Option<TokenSource>)> {
     let source = TokenSource::new(settings, ControlPlane::new(&key_manager.tls));
     if settings.refresh.is_none()

@@ -1,0 +1,81 @@
+//! Everything of a configuration that requests need, built once and replaced as a whole.
+//!
+//! A request keeps the snapshot that it began with, so a reload never changes the rules in the middle
+//! of it.
+
+use std::sync::Arc;
+
+use super::forward::Protected;
+use crate::{
+    auth::Verifier,
+    domain::{Route, RouteTable},
+    metrics::{Metrics, RouteMetrics, UpstreamMetrics},
+    upstream::Upstream,
+};
+
+/// One configuration, in force for the requests that hold it.
+pub struct Snapshot {
+    pub(super) routes: RouteTable,
+    /// In the order of the routes.
+    route_metrics: Vec<Arc<RouteMetrics>>,
+    no_route: Arc<RouteMetrics>,
+    /// In the order of [`crate::domain::UpstreamId`].
+    upstreams: Vec<Known>,
+    pub(super) protected: Protected,
+    /// `None` when no route asks for a token.
+    pub(super) verifier: Option<Arc<Verifier>>,
+}
+
+/// An upstream with its name for logs and its metrics.
+pub(super) struct Known {
+    pub name: String,
+    pub upstream: Upstream,
+    pub metrics: Arc<UpstreamMetrics>,
+}
+
+/// What a snapshot is made of.
+pub struct Parts {
+    pub routes: RouteTable,
+    /// In the order of [`crate::domain::UpstreamId`], with their names.
+    pub upstreams: Vec<(String, Upstream)>,
+    pub verifier: Option<Arc<Verifier>>,
+}
+
+impl Snapshot {
+    pub fn new(parts: Parts, metrics: &Metrics) -> Self {
+        let upstream = |(name, upstream): (String, Upstream)| Known {
+            metrics: metrics.upstream(&name),
+            name,
+            upstream,
+        };
+        let routes = parts.routes.routes();
+        Self {
+            route_metrics: routes
+                .iter()
+                .map(|route| metrics.route(&route.name, route.methods))
+                .collect(),
+            no_route: metrics.no_route(),
+            upstreams: parts.upstreams.into_iter().map(upstream).collect(),
+            protected: Protected::new(routes.iter()),
+            verifier: parts.verifier,
+            routes: parts.routes,
+        }
+    }
+
+    pub(super) fn route(&self, position: usize) -> &Route {
+        self.routes.route(position)
+    }
+
+    /// `None`: no route matched.
+    pub(super) fn route_metrics(&self, position: Option<usize>) -> &RouteMetrics {
+        match position {
+            Some(position) => &self.route_metrics[position],
+            None => &self.no_route,
+        }
+    }
+
+    /// The upstream of the route at `position`.
+    pub(super) fn upstream_of(&self, position: usize) -> &Known {
+        &self.upstreams[self.route(position).upstream.0]
+    }
+}

@@ -1,0 +1,118 @@
+//! `portcullis_upstream_…`: what is counted for each upstream.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+
+use super::{
+    CLASSES, class,
+    maker::{DURATION_BUCKETS, Maker},
+    roster::Roster,
+};
+
+/// The handles of one upstream; its series go with them.
+pub struct UpstreamMetrics {
+    name: String,
+    /// By code class, 1xx to 5xx.
+    requests: [IntCounter; 5],
+    pub duration: Histogram,
+    pub connect_duration: Histogram,
+    pub connections_new: IntCounter,
+    pub connections_reused: IntCounter,
+    pub errors_connect: IntCounter,
+    pub errors_timeout: IntCounter,
+    pub errors_reset: IntCounter,
+    families: UpstreamFamilies,
+}
+
+impl UpstreamMetrics {
+    pub fn count(&self, code: StatusCode) {
+        self.requests[class(code)].inc();
+    }
+}
+
+/// The metrics that have an `upstream` label.
+#[derive(Clone)]
+pub struct UpstreamFamilies {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    connect: HistogramVec,
+    connections: IntCounterVec,
+    errors: IntCounterVec,
+    roster: Roster<UpstreamMetrics>,
+}
+
+const ERRORS: [&str; 3] = ["connect", "timeout", "reset"];
+
+impl UpstreamFamilies {
+    pub fn new(maker: &Maker) -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: maker.counters(
+                "portcullis_upstream_requests_total",
+                "Answers of upstreams.",
+                &["upstream", "code_class"],
+            )?,
+            duration: maker.histograms(
+                "portcullis_upstream_request_duration_seconds",
+                "From the choice of an upstream to the end of its answer.",
+                &["upstream"],
+                &DURATION_BUCKETS,
+            )?,
+            connect: maker.histograms(
+                "portcullis_upstream_connect_duration_seconds",
+                "Time to a new connection to an upstream.",
+                &["upstream"],
+                &DURATION_BUCKETS,
+            )?,
+            connections: maker.counters(
+                "portcullis_upstream_connections_total",
+                "Connections that requests used.",
+                &["upstream", "reuse"],
+            )?,
+            errors: maker.counters(
+                "portcullis_upstream_errors_total",
+                "Requests that an upstream failed.",
+                &["upstream", "reason"],
+            )?,
+            roster: Roster::default(),
+        })
+    }
+
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        let [connect, timeout, reset] =
+            ERRORS.map(|reason| self.errors.with_label_values(&[name, reason]));
+        self.roster.get(name, || UpstreamMetrics {
+            name: name.to_owned(),
+            requests: CLASSES.map(|class| self.requests.with_label_values(&[name, class])),
+            duration: self.duration.with_label_values(&[name]),
+            connect_duration: self.connect.with_label_values(&[name]),
+            connections_new: self.connections.with_label_values(&[name, "new"]),
+            connections_reused: self.connections.with_label_values(&[name, "reused"]),
+            errors_connect: connect,
+            errors_timeout: timeout,
+            errors_reset: reset,
+            families: self.clone(),
+        })
+    }
+}
+
+impl Drop for UpstreamMetrics {
+    fn drop(&mut self) {
+        let (name, families) = (self.name.as_str(), &self.families);
+        // What is not there need not be removed.
+        families.roster.clear(name, || {
+            let _ = families.duration.remove_label_values(&[name]);
+            let _ = families.connect.remove_label_values(&[name]);
+            for class in CLASSES {
+                let _ = families.requests.remove_label_values(&[name, class]);
+            }
+            for reuse in ["new", "reused"] {
+                let _ = families.connections.remove_label_values(&[name, reuse]);
+            }
+            for reason in ERRORS {
+                let _ = families.errors.remove_label_values(&[name, reason]);
+            }
+        });
+    }
+}

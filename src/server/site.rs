@@ -1,0 +1,259 @@
+//! From settings to a snapshot, with what lives on from one configuration to the next: the token
+//! cache, and the connections to a key manager that stays the same.
+
+use std::{net::ToSocketAddrs, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::{sync::watch, task::JoinSet};
+
+use super::StartFailure;
+use crate::{
+    auth::{KeyManager, Readiness, TokenCache, Upkeep, Verifier},
+    config::{KeyManagerSettings, Settings, TokenCacheSettings},
+    gateway::{Parts, Snapshot},
+    metrics::Metrics,
+    upstream::Upstream,
+};
+
+/// What is in force, for those who follow it.
+#[derive(Clone)]
+pub struct Current {
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// `None`: no key manager is needed.
+    pub readiness: Arc<ArcSwapOption<Readiness>>,
+}
+
+/// The configuration in force, with what it stands on.
+pub struct Site {
+    pub current: Current,
+    #[allow(dead_code)]
+    base: Base,
+    ground: Ground,
+    /// Of the first key manager, until there is a runtime for it.
+    waiting: Option<Work>,
+    /// The upkeep of this key manager and, for a moment, of those before.
+    tasks: JoinSet<()>,
+}
+
+/// What no configuration changes.
+struct Base {
+    metrics: Arc<Metrics>,
+    /// Makes the digests of tokens, by which the cache is keyed.
+    seed: [u8; 32],
+}
+
+/// What a snapshot stands on, and the next one may too.
+struct Ground {
+    lives: TokenCacheSettings,
+    cache: Arc<TokenCache>,
+    asking: Option<Asking>,
+}
+
+/// A key manager in use.
+#[derive(Clone)]
+struct Asking {
+    settings: KeyManagerSettings,
+    client: Arc<KeyManager>,
+    readiness: Arc<Readiness>,
+    /// Says when the upkeep is to end; its end too is a word.
+    stop: Arc<watch::Sender<bool>>,
+}
+
+/// Work in the background, and who may end it.
+struct Work(Upkeep, watch::Receiver<bool>);
+
+/// A configuration that can be taken up.
+pub struct Next {
+    snapshot: Snapshot,
+    ground: Ground,
+    /// Of a key manager that is new.
+    upkeep: Option<Work>,
+}
+
+impl Site {
+    /// The first configuration.
+    ///
+    /// # Errors
+    /// [`StartFailure`]: a name without address, no certificates.
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, StartFailure> {
+        let mut seed = [0; 32];
+        SystemRandom::new()
+            .fill(&mut seed)
+            .map_err(|_| anyhow::anyhow!("this system gives no random numbers"))?;
+        let base = Base { metrics, seed };
+        let next = base.prepare(settings, None)?;
+        Ok(Self {
+            current: Current {
+                snapshot: Arc::new(ArcSwap::from_pointee(next.snapshot)),
+                readiness: Arc::new(ArcSwapOption::new(next.ground.readiness())),
+            },
+            base,
+            ground: next.ground,
+            waiting: next.upkeep,
+            tasks: JoinSet::new(),
+        })
+    }
+
+    /// Starts the work in the background of the first configuration. Needs a runtime.
+    pub fn start(&mut self) {
+        let work = self.waiting.take();
+        self.spawn(work);
+    }
+
+    #[allow(dead_code)] // until there is a reload
+    /// Builds a configuration beside the one in force. Looks names up, so it may block.
+    ///
+    /// # Errors
+    /// [`StartFailure`]; what is in force stays as it is.
+    pub fn prepare(&self, settings: Settings) -> Result<Next, StartFailure> {
+        self.base.prepare(settings, Some(&self.ground))
+    }
+
+    #[allow(dead_code)]
+    /// Puts a configuration into force. A new key manager must be ready to be asked before that.
+    ///
+    /// # Errors
+    /// It is not ready in time; what is in force stays as it is.
+    pub async fn take_up(&mut self, mut next: Next) -> Result<(), NotReady> {
+        let work = next.upkeep.take();
+        self.spawn(work);
+        let readiness = next.ground.readiness();
+        if let Some(readiness) = &readiness {
+            wait_until_ready(readiness).await?;
+        }
+        self.current.snapshot.store(Arc::new(next.snapshot));
+        self.current.readiness.store(readiness);
+        self.ground = next.ground;
+        while self.tasks.try_join_next().is_some() {}
+        Ok(())
+    }
+
+    /// Ends the work in the background, and waits for its end.
+    pub async fn stop(mut self) {
+        if let Some(asking) = &self.ground.asking {
+            // Nobody listens where there is nothing to do.
+            let _ = asking.stop.send(true);
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn spawn(&mut self, work: Option<Work>) {
+        if let Some(Work(upkeep, stop)) = work {
+            self.tasks.spawn(upkeep.run(stop));
+        }
+    }
+}
+
+/// A new key manager's endpoints are not found, or it gives us no token.
+#[allow(dead_code)]
+pub struct NotReady;
+
+#[allow(dead_code)]
+async fn wait_until_ready(readiness: &Readiness) -> Result<(), NotReady> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(20);
+    let ready = async {
+        while !readiness.is_ready() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ready)
+        .await
+        .map_err(|_| NotReady)
+}
+
+impl Base {
+    fn prepare(&self, settings: Settings, ground: Option<&Ground>) -> Result<Next, StartFailure> {
+        let (asking, upkeep) = match &settings.key_manager {
+            Some(key_manager) => self.asking(key_manager, ground)?,
+            None => (None, None),
+        };
+        let lives = settings.token_cache.clone();
+        let cache = match ground.filter(|ground| ground.lives == lives) {
+            Some(ground) => Arc::clone(&ground.cache),
+            None => Arc::new(TokenCache::new(&lives, Arc::clone(&self.metrics))),
+        };
+        let verifier = asking.as_ref().map(|asking| {
+            Arc::new(Verifier::new(
+                &asking.settings,
+                &lives,
+                &self.seed,
+                Arc::clone(&asking.client) as Arc<_>,
+                Arc::clone(&cache),
+                &self.metrics,
+            ))
+        });
+        let parts = Parts {
+            upstreams: build_upstreams(&settings)?,
+            routes: settings.routes,
+            verifier,
+        };
+        Ok(Next {
+            snapshot: Snapshot::new(parts, &self.metrics),
+            ground: Ground {
+                lives,
+                cache,
+                asking,
+            },
+            upkeep,
+        })
+    }
+
+    /// The key manager in use where it stays the same, else a new one with its work.
+    fn asking(
+        &self,
+        settings: &KeyManagerSettings,
+        ground: Option<&Ground>,
+    ) -> Result<(Option<Asking>, Option<Work>), StartFailure> {
+        let known = ground.and_then(|ground| ground.asking.as_ref());
+        if let Some(known) = known.filter(|known| known.settings == *settings) {
+            return Ok((Some(known.clone()), None));
+        }
+        check_name(settings)?;
+        let (client, upkeep) = KeyManager::new(settings, &self.metrics)?;
+        let (stop, stopped) = watch::channel(false);
+        let asking = Asking {
+            settings: settings.clone(),
+            readiness: Arc::new(client.readiness()),
+            client: Arc::new(client),
+            stop: Arc::new(stop),
+        };
+        let work = (!upkeep.is_idle()).then_some(Work(upkeep, stopped));
+        Ok((Some(asking), work))
+    }
+}
+
+impl Ground {
+    fn readiness(&self) -> Option<Arc<Readiness>> {
+        Some(Arc::clone(&self.asking.as_ref()?.readiness))
+    }
+}
+
+/// A key manager whose name nobody knows is a typo more often than an outage.
+fn check_name(key_manager: &KeyManagerSettings) -> Result<(), StartFailure> {
+    let url = key_manager.endpoint.url();
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let address = (host, 0)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next());
+    match address {
+        Some(_) => Ok(()),
+        None => Err(StartFailure::KeyManagerUnknown(host.to_owned())),
+    }
+}
+
+fn build_upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)>> {
+    settings
+        .upstreams
+        .iter()
+        .map(|upstream| {
+            let name = upstream.name();
+            let resolved = Upstream::resolve(upstream)
+                .with_context(|| format!("the upstream {name} cannot be used"))?;
+            Ok((name, resolved))
+        })
+        .collect()
+}
