@@ -209,6 +209,7 @@ fn log(root: &mut Section<'_>) -> LogSettings {
         ("auto", LogFormat::Auto),
         ("text", LogFormat::Text),
         ("json", LogFormat::Json),
+        ("combined", LogFormat::Combined),
         ("off", LogFormat::Off),
     ];
     let settings = LogSettings {

@@ -267,5 +267,7 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
+    /// As Apache and nginx write theirs.
+    Combined,
     Off,
 }

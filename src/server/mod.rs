@@ -194,6 +194,7 @@ fn build_access_log(
         LogFormat::Off => return Ok(None),
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
+        LogFormat::Combined => Format::Combined,
         LogFormat::Auto if std::io::stdout().is_terminal() => Format::Text,
         LogFormat::Auto => Format::Json,
     };

@@ -1,190 +1,21 @@
-//! One line for each request, by a writer that no request waits for.
-//!
-//! Requests append to a buffer in memory; a thread of its own writes it out. When the writer cannot
-//! keep up, lines are dropped and counted. No token, no query string, no header but the user agent
-//! goes in; control characters are escaped.
+//! The forms of a line. Whatever a client sent is escaped, so that no line is more than one line.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     io::Write,
     net::IpAddr,
-    sync::Arc,
-    thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::StatusCode;
-use parking_lot::{Condvar, Mutex};
-use prometheus::IntCounter;
-
-use super::address::dotted;
-use crate::domain::Decision;
-
-/// Bytes that may wait for the writer.
-const MAX_BACKLOG: usize = 4 << 20;
-/// How long the writer collects after the first line, so that a busy gateway does not wake it for
-/// each one.
-const COLLECT: Duration = Duration::from_millis(10);
-/// Longest user agent and path that are written, in bytes.
-const MAX_FIELD: usize = 1024;
-
-/// The form of the lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Text,
-    Json,
-}
-
-/// What a line says.
-pub struct Entry<'a> {
-    pub method: &'a str,
-    /// Without query.
-    pub path: &'a str,
-    pub version: &'static str,
-    pub route: Option<&'a str>,
-    pub status: StatusCode,
-    pub client: Option<IpAddr>,
-    pub user_agent: &'a [u8],
-    pub decision: Decision,
-    pub reason: &'static str,
-    /// `hit`, `miss` or `joined`.
-    pub cache: Option<&'static str>,
-    /// The token's fingerprint.
-    pub token: Option<u32>,
-    pub client_id: Option<&'a str>,
-    pub total: Duration,
-    /// Waiting for the key manager.
-    pub auth_wait: Duration,
-    /// From the choice of the upstream to the end.
-    pub upstream_time: Option<Duration>,
-    pub upstream: Option<&'a str>,
-    pub upstream_reused: bool,
-    pub bytes_in: usize,
-    pub bytes_out: usize,
-    pub trace_id: &'a str,
-}
-
-/// Takes lines and has them written.
-pub struct AccessLog {
-    format: Format,
-    shared: Arc<Shared>,
-    dropped: IntCounter,
-    writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    backlog: Mutex<Backlog>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct Backlog {
-    lines: Vec<u8>,
-    closed: bool,
-}
+use super::{Entry, MAX_FIELD};
+use crate::gateway::address::dotted;
 
 thread_local! {
-    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The second that was formatted last, and its text.
     static CLOCK: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
-impl AccessLog {
-    /// Starts the writer.
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub fn new(
-        format: Format,
-        mut sink: Box<dyn Write + Send>,
-        dropped: IntCounter,
-    ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let writer = {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("access-log".to_owned())
-                .spawn(move || shared.write_to(&mut *sink))?
-        };
-        Ok(Self {
-            format,
-            shared,
-            dropped,
-            writer: Mutex::new(Some(writer)),
-        })
-    }
-
-    pub fn write(&self, entry: &Entry<'_>) {
-        LINE.with_borrow_mut(|line| {
-            line.clear();
-            match self.format {
-                Format::Json => json(entry, line),
-                Format::Text => text(entry, line),
-            }
-            line.push(b'\n');
-            self.append(line);
-        });
-    }
-
-    /// Writes out everything that was taken. Lines that come after this are lost: nothing is left
-    /// to write them.
-    pub fn close(&self) {
-        self.shared.backlog.lock().closed = true;
-        self.shared.wake.notify_one();
-        if let Some(writer) = self.writer.lock().take() {
-            // A writer that panicked has nothing more to say.
-            let _ = writer.join();
-        }
-    }
-
-    fn append(&self, line: &[u8]) {
-        let mut backlog = self.shared.backlog.lock();
-        if backlog.lines.len() + line.len() > MAX_BACKLOG {
-            self.dropped.inc();
-            return;
-        }
-        let writer_sleeps = backlog.lines.is_empty();
-        backlog.lines.extend_from_slice(line);
-        drop(backlog);
-        if writer_sleeps {
-            self.shared.wake.notify_one();
-        }
-    }
-}
-
-impl Drop for AccessLog {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-impl Shared {
-    fn write_to(&self, sink: &mut dyn Write) {
-        let mut lines = Vec::new();
-        loop {
-            let closed = {
-                let mut backlog = self.backlog.lock();
-                while backlog.lines.is_empty() && !backlog.closed {
-                    self.wake.wait(&mut backlog);
-                }
-                backlog.closed
-            };
-            if !closed {
-                std::thread::sleep(COLLECT);
-            }
-            std::mem::swap(&mut lines, &mut self.backlog.lock().lines);
-            // Nobody is left to tell that standard output is gone.
-            let _ = sink.write_all(&lines).and_then(|()| sink.flush());
-            lines.clear();
-            if closed && self.backlog.lock().lines.is_empty() {
-                return;
-            }
-        }
-    }
-}
-
-fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
+pub fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"ts\":\"");
     timestamp(out);
     field(out, "http.request.method", entry.method.as_bytes());
@@ -261,7 +92,7 @@ fn number_in_object(out: &mut Vec<u8>, name: &str, value: u128, first: bool) {
     number(value, out);
 }
 
-fn text(entry: &Entry<'_>, out: &mut Vec<u8>) {
+pub fn text(entry: &Entry<'_>, out: &mut Vec<u8>) {
     timestamp(out);
     out.push(b' ');
     number(entry.status.as_u16().into(), out);
@@ -292,6 +123,43 @@ fn text(entry: &Entry<'_>, out: &mut Vec<u8>) {
     }
     milliseconds(out, "total", entry.total);
     word(out, "trace", entry.trace_id.as_bytes());
+}
+
+/// `address - client [date] "request" status bytes "referrer" "user agent"`; the referrer, which may
+/// carry anything, is left out.
+pub fn combined(entry: &Entry<'_>, out: &mut Vec<u8>) {
+    match entry.client {
+        Some(client) => address(client, out),
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b" - ");
+    match entry.client_id {
+        // One word, whatever it is made of.
+        Some(client_id) if !client_id.is_empty() => {
+            escape(client_id.replace(' ', "_").as_bytes(), out);
+        }
+        _ => out.push(b'-'),
+    }
+    out.extend_from_slice(b" [");
+    common_date(out);
+    out.extend_from_slice(b"] \"");
+    escape(entry.method.as_bytes(), out);
+    out.push(b' ');
+    escape(entry.path.as_bytes(), out);
+    out.extend_from_slice(match entry.version {
+        "2" => b" HTTP/2.0\" ",
+        "1.0" => b" HTTP/1.0\" ",
+        _ => b" HTTP/1.1\" ",
+    });
+    number(entry.status.as_u16().into(), out);
+    out.push(b' ');
+    number(entry.bytes_out as u128, out);
+    out.extend_from_slice(b" \"-\" \"");
+    match entry.user_agent {
+        [] => out.push(b'-'),
+        agent => escape(agent, out),
+    }
+    out.push(b'"');
 }
 
 fn word(out: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -362,8 +230,34 @@ fn escape(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// `2026-11-23T12:00:03.123Z`. The date is worked out once a second.
+/// `2026-11-23T12:00:03.123Z`.
 fn timestamp(out: &mut Vec<u8>) {
+    let (text, millis) = clock();
+    out.extend_from_slice(&text);
+    out.push(b'.');
+    for divisor in [100, 10, 1] {
+        out.push(b'0' + u8::try_from(millis / divisor % 10).unwrap_or(0));
+    }
+    out.push(b'Z');
+}
+
+/// `23/Nov/2026:12:00:03 +0000`.
+fn common_date(out: &mut Vec<u8>) {
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let (text, _) = clock();
+    let month = usize::from(text[5] - b'0') * 10 + usize::from(text[6] - b'0');
+    out.extend_from_slice(&text[8..10]);
+    out.push(b'/');
+    out.extend_from_slice(&MONTHS[month * 3 - 3..month * 3]);
+    out.push(b'/');
+    out.extend_from_slice(&text[..4]);
+    out.push(b':');
+    out.extend_from_slice(&text[11..]);
+    out.extend_from_slice(b" +0000");
+}
+
+/// Date and time to the second, worked out once in each, and the milliseconds.
+fn clock() -> ([u8; 19], u32) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -375,43 +269,12 @@ fn timestamp(out: &mut Vec<u8>) {
         text.copy_from_slice(&formatted.as_bytes()[..19]);
         CLOCK.set((second, text));
     }
-    out.extend_from_slice(&text);
-    let millis = now.subsec_millis();
-    out.push(b'.');
-    for divisor in [100, 10, 1] {
-        out.push(b'0' + u8::try_from(millis / divisor % 10).unwrap_or(0));
-    }
-    out.push(b'Z');
+    (text, now.subsec_millis())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn entry<'a>() -> Entry<'a> {
-        Entry {
-            method: "GET",
-            path: "/orders/1",
-            version: "1.1",
-            route: Some("orders"),
-            status: StatusCode::OK,
-            client: Some("203.0.113.9".parse().unwrap()),
-            user_agent: b"curl/8",
-            decision: Decision::Allow,
-            reason: "active",
-            cache: Some("hit"),
-            token: Some(0x9f2c_01ab),
-            client_id: Some("web-shop"),
-            total: Duration::from_micros(812),
-            auth_wait: Duration::ZERO,
-            upstream_time: Some(Duration::from_micros(640)),
-            upstream: Some("10.0.0.7:8080"),
-            upstream_reused: true,
-            bytes_in: 0,
-            bytes_out: 512,
-            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
-        }
-    }
+    use super::{super::tests::entry, *};
 
     fn rendered(entry: &Entry<'_>, render: fn(&Entry<'_>, &mut Vec<u8>)) -> String {
         let mut line = Vec::new();
@@ -453,8 +316,12 @@ mod tests {
         let line = rendered(&entry, json);
         assert!(line.is_ascii() && !line.contains('\n') && !line.contains('\u{1b}'));
         serde_json::from_str::<serde_json::Value>(&line).unwrap();
-        let line = rendered(&entry, text);
-        assert!(line.is_ascii() && !line.contains('\n') && !line.contains('\u{1b}'));
+        for form in [text, combined] {
+            let line = rendered(&entry, form);
+            assert!(line.is_ascii() && !line.contains('\n') && !line.contains('\u{1b}'));
+        }
+        // The six quotes of the form, and none of the client's.
+        assert_eq!(rendered(&entry, combined).matches('"').count(), 6);
     }
 
     #[test]
@@ -469,54 +336,23 @@ mod tests {
         assert!(humantime::parse_rfc3339(&line[..24]).is_ok(), "{line}");
     }
 
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
-    fn every_line_is_written_before_the_end() {
-        let sink = Sink::default();
-        let dropped = IntCounter::new("dropped", "dropped").unwrap();
-        let log = AccessLog::new(Format::Json, Box::new(sink.clone()), dropped.clone()).unwrap();
-        for _ in 0..500 {
-            log.write(&entry());
-        }
-        drop(log);
-        let written = String::from_utf8(sink.0.lock().clone()).unwrap();
-        assert_eq!(written.lines().count(), 500);
-        assert_eq!(dropped.get(), 0);
-    }
-
-    #[test]
-    fn a_writer_that_is_stuck_costs_lines_not_requests() {
-        struct Stuck(std::sync::mpsc::Receiver<()>);
-        impl Write for Stuck {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                // Until the test lets go.
-                let _ = self.0.recv();
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let (release, stuck) = std::sync::mpsc::channel();
-        let dropped = IntCounter::new("dropped", "dropped").unwrap();
-        let log = AccessLog::new(Format::Json, Box::new(Stuck(stuck)), dropped.clone()).unwrap();
-        for _ in 0..40_000 {
-            log.write(&entry());
-        }
-        assert!(dropped.get() > 0);
-        drop(release);
+    fn a_combined_line_is_what_other_programs_read() {
+        let line = rendered(&entry(), combined);
+        let (before, rest) = line.split_once(" [").unwrap();
+        let (date, rest) = rest.split_once("] ").unwrap();
+        assert_eq!(before, "203.0.113.9 - web-shop");
+        assert_eq!(rest, "\"GET /orders/1 HTTP/1.1\" 200 512 \"-\" \"curl/8\"");
+        assert_eq!(date.len(), "23/Nov/2026:12:00:03 +0000".len(), "{date}");
+        let bare = Entry {
+            client: None,
+            client_id: Some("two words"),
+            user_agent: b"",
+            version: "2",
+            ..entry()
+        };
+        let line = rendered(&bare, combined);
+        assert!(line.starts_with("- - two_words ["), "{line}");
+        assert!(line.ends_with("HTTP/2.0\" 200 512 \"-\" \"-\""), "{line}");
     }
 }
