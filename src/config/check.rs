@@ -12,6 +12,7 @@ use super::{
     settings::{
         AdminSettings, Listen, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings,
     },
+    tracing,
     tree::Table,
 };
 
@@ -48,6 +49,7 @@ pub fn settings(
     let routes = route::read(&mut root, clock_skew);
     let admin = admin(&mut root, &context);
     let log = log(&mut root);
+    let tracing = tracing::read(&mut root);
     if let Some(routes) = &routes {
         if let (Some((name, place)), None, false) =
             (&routes.first_protected, &key_manager, key_manager_failed)
@@ -76,6 +78,7 @@ pub fn settings(
         upstreams: routes.upstreams,
         admin: admin?,
         log,
+        tracing,
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `PORTCULLIS__SECTION__KEY` reaches every key; a route is named by its `name`, as in
 //! `PORTCULLIS__ROUTE__ORDERS__UPSTREAM`. The original's own form, the dotted key with `_` for `.`
-//! (`keymanager_security_basic_username`), reaches the key manager's tables.
+//! (`keymanager_security_basic_username`), reaches the key manager's tables. Three of OpenTelemetry's
+//! standard variables reach `[tracing]`.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,13 @@ const ORIGINAL_KEYS: &[&[&str]] = &[
     &["keyManager", "security", "basic", "enabled"],
     &["keyManager", "security", "basic", "username"],
     &["keyManager", "security", "basic", "password"],
+];
+
+/// OpenTelemetry's variables for what `[tracing]` says (specification, "Environment Variables").
+const OPEN_TELEMETRY: &[(&str, &[&str])] = &[
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", &["tracing", "endpoint"]),
+    ("OTEL_SERVICE_NAME", &["tracing", "service_name"]),
+    ("OTEL_TRACES_SAMPLER_ARG", &["tracing", "sample"]),
 ];
 
 /// The variables of a process, by name.
@@ -44,6 +52,12 @@ impl Environment {
 
     /// Puts the variables over `root`.
     pub fn overlay(&self, root: &mut Table, report: &Report) {
+        for (name, path) in OPEN_TELEMETRY {
+            // Their specification has an empty one mean the same as none.
+            if let Some(value) = self.get(name).filter(|value| !value.is_empty()) {
+                set(root, path, name, value, report);
+            }
+        }
         for (name, value) in &self.0 {
             if let Some(path) = original_key(name) {
                 set(root, path, name, value, report);

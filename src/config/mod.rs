@@ -14,6 +14,7 @@ mod route;
 mod secret;
 mod section;
 mod settings;
+mod tracing;
 mod tree;
 mod upstream;
 
@@ -26,7 +27,7 @@ pub use settings::{
     AdminSettings, ClientCertificate, ClientSettings, CredentialBearer, CredentialEncoding,
     CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, Listen, LogFormat,
     LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, RefreshSettings, Settings,
-    TlsSettings, TokenCacheSettings, UpstreamSettings,
+    TlsSettings, TokenCacheSettings, TracingSettings, UpstreamSettings,
 };
 
 /// Settings that may be used, and what the operator should know about them.

@@ -219,7 +219,7 @@ impl Spot {
 
 /// Keys whose values may be shown, and what is misspelt but nearer to one of them than to a secret's.
 /// Everything else is taken for a secret: a table on one line, a part of a longer text.
-const SHOWN_KEYS: [&str; 37] = [
+const SHOWN_KEYS: &[&str] = &[
     "access",
     "audience",
     "cafile",
@@ -229,6 +229,7 @@ const SHOWN_KEYS: [&str; 37] = [
     "credentialencoding",
     "defaultlife",
     "enabled",
+    "endpoint",
     "forwardtoken",
     "host",
     "http",
@@ -248,8 +249,11 @@ const SHOWN_KEYS: [&str; 37] = [
     "path",
     "public",
     "refreshurl",
+    "sample",
     "scopes",
+    "servertiming",
     "serverurl",
+    "servicename",
     "statefile",
     "timeout",
     "tokencontext",
@@ -259,7 +263,7 @@ const SHOWN_KEYS: [&str; 37] = [
     "username",
 ];
 
-const SECRET_KEYS: [&str; 9] = [
+const SECRET_KEYS: &[&str] = &[
     "accesstoken",
     "basic",
     "clientsecret",
@@ -283,7 +287,7 @@ fn hide_secrets(line: &str) -> String {
         // No key, no value: the middle of something, or no TOML at all.
         return HIDDEN.to_owned();
     };
-    let known: Vec<&str> = SHOWN_KEYS.iter().chain(&SECRET_KEYS).copied().collect();
+    let known: Vec<&str> = SHOWN_KEYS.iter().chain(SECRET_KEYS).copied().collect();
     let shown = super::section::nearest(key, &known).is_some_and(|key| SHOWN_KEYS.contains(&key));
     // An address may carry a password.
     match (shown && !value.contains('@')) || value.trim().is_empty() {

@@ -18,6 +18,7 @@ pub struct Settings {
     pub upstreams: Vec<UpstreamSettings>,
     pub admin: AdminSettings,
     pub log: LogSettings,
+    pub tracing: TracingSettings,
 }
 
 /// `[listen]`.
@@ -270,4 +271,30 @@ pub enum LogFormat {
     /// As Apache and nginx write theirs.
     Combined,
     Off,
+}
+
+/// `[tracing]`.
+#[derive(Clone, Debug)]
+pub struct TracingSettings {
+    /// Where spans are posted to; `None`: nowhere.
+    pub endpoint: Option<Uri>,
+    /// Part of the traces that begin at the gateway which is kept: 0 to 1.
+    pub sample: f64,
+    pub service_name: String,
+    /// Sent along with every export.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether clients are told where the time went.
+    pub server_timing: bool,
+}
+
+impl Default for TracingSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sample: 0.1,
+            service_name: "portcullis".to_owned(),
+            headers: Vec::new(),
+            server_timing: false,
+        }
+    }
 }

@@ -21,8 +21,9 @@ pub struct Node {
 pub enum Value {
     Text(String),
     Integer(i64),
+    Fraction(f64),
     Boolean(bool),
-    /// A number with a fraction, or a date: nothing in our configuration is one.
+    /// A date: nothing in our configuration is one.
     Other(&'static str),
     Array(Vec<Node>),
     Table(Table),
@@ -35,6 +36,7 @@ impl Value {
         match self {
             Self::Text(_) | Self::Loose(_) => "a string",
             Self::Integer(_) => "an integer",
+            Self::Fraction(_) => "a fraction",
             Self::Boolean(_) => "a boolean",
             Self::Other(kind) => kind,
             Self::Array(_) => "an array",
@@ -102,7 +104,10 @@ impl Node {
             DeValue::String(text) => Value::Text(text.into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("an integer out of range"), Value::Integer),
-            DeValue::Float(_) => Value::Other("a fraction"),
+            DeValue::Float(number) => number
+                .as_str()
+                .parse()
+                .map_or(Value::Other("a fraction"), Value::Fraction),
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
             DeValue::Datetime(_) => Value::Other("a date"),
             DeValue::Array(list) => Value::Array(list.into_iter().map(Self::from_toml).collect()),

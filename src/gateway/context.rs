@@ -31,12 +31,20 @@ pub struct Context {
     pub token: Option<TokenKey>,
     /// The path in its normal form, where that is not how it came.
     pub normal_path: Option<String>,
+    /// The question to the key manager, if there was one.
+    pub asked: Option<Asked>,
     /// Time that was spent waiting for the key manager.
     pub wait: Duration,
     /// What the gateway answered itself.
     pub refused: Option<(StatusCode, Reason)>,
     pub upstream: UpstreamTimes,
     in_flight: Option<InFlight>,
+}
+
+/// A question to the key manager.
+pub struct Asked {
+    pub since: Instant,
+    pub span: TraceContext,
 }
 
 /// Times of the upstream's part.
@@ -51,6 +59,8 @@ pub struct UpstreamTimes {
     /// When its answer began.
     pub answered: Option<Instant>,
     pub status: Option<StatusCode>,
+    /// The upstream's part in the trace, where traces are exported.
+    pub span: Option<TraceContext>,
 }
 
 impl Context {
@@ -65,6 +75,7 @@ impl Context {
             from: None,
             token: None,
             normal_path: None,
+            asked: None,
             wait: Duration::ZERO,
             refused: None,
             upstream: UpstreamTimes::default(),

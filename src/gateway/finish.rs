@@ -32,12 +32,14 @@ impl Gateway {
         if let (Some(upstream), Some(time)) = (upstream, upstream_time) {
             count_upstream(&upstream.metrics, context, reason, time);
         }
-        let Some(log) = &self.access_log else { return };
+        if !self.recorder.listens(context) {
+            return;
+        }
         let bytes_in = session.body_bytes_read();
         let bytes_out = session.body_bytes_sent();
         let client = session.client_addr();
         let request = session.req_header();
-        log.write(&Entry {
+        let entry = Entry {
             method: request.method.as_str(),
             path: request.uri.path(),
             version: version(request.version),
@@ -63,7 +65,8 @@ impl Gateway {
             bytes_in,
             bytes_out,
             trace_id: context.trace.trace_id(),
-        });
+        };
+        self.recorder.record(&entry, context, now);
     }
 }
 

@@ -138,7 +138,8 @@ pub fn prepare(
             }
         }
     }
-    headers.insert(TRACEPARENT, context.trace.header());
+    let span = context.upstream.span.as_ref().unwrap_or(&context.trace);
+    headers.insert(TRACEPARENT, span.header());
     *request = parts.into();
     match &context.normal_path {
         Some(path) => set_path(request, path),

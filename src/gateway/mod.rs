@@ -8,6 +8,7 @@ mod address;
 mod context;
 mod finish;
 mod forward;
+mod recorder;
 mod respond;
 mod snapshot;
 
@@ -25,6 +26,7 @@ use pingora::{
 };
 
 pub use access_log::{AccessLog, Format};
+pub use recorder::Recorder;
 pub use snapshot::{Parts, Snapshot};
 
 use crate::{
@@ -34,13 +36,13 @@ use crate::{
     telemetry::{TRACEPARENT, TraceContext},
 };
 use address::dotted;
-use context::Context;
+use context::{Asked, Context};
 use respond::Refusal;
 
 /// Answers requests by the configuration that is in force.
 pub struct Gateway {
     current: Arc<ArcSwap<Snapshot>>,
-    access_log: Option<Arc<AccessLog>>,
+    recorder: Arc<Recorder>,
     lifecycle: Arc<Lifecycle>,
 }
 
@@ -48,12 +50,12 @@ impl Gateway {
     /// `current` may be replaced at any time; requests under way keep what they began with.
     pub fn new(
         current: Arc<ArcSwap<Snapshot>>,
-        access_log: Option<Arc<AccessLog>>,
+        recorder: Arc<Recorder>,
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
         Self {
             current,
-            access_log,
+            recorder,
             lifecycle,
         }
     }
@@ -131,9 +133,12 @@ async fn verify(
     if let Some(verified) = known {
         return Ok(verified);
     }
-    let asked = Instant::now();
-    let result = verifier.fetch(key, token, &context.trace.child()).await;
-    context.wait = asked.elapsed();
+    let asked = context.asked.insert(Asked {
+        since: Instant::now(),
+        span: context.trace.child(),
+    });
+    let result = verifier.fetch(key, token, &asked.span).await;
+    context.wait = asked.since.elapsed();
     Ok(result?)
 }
 
@@ -158,6 +163,9 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let caller = session.req_header().headers.get(TRACEPARENT);
         context.trace = TraceContext::continue_from(caller);
+        if let Some(tracer) = &self.recorder.tracer {
+            tracer.decide(&mut context.trace);
+        }
         session.set_read_timeout(Some(CLIENT_TIMEOUT));
         session.set_write_timeout(Some(CLIENT_TIMEOUT));
         session.set_total_drain_timeout(Some(CLIENT_TIMEOUT));
@@ -193,6 +201,7 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a permit");
         };
         context.upstream.started = Some(Instant::now());
+        context.upstream.span = self.recorder.tracer.as_ref().map(|_| context.trace.child());
         Ok(context.snapshot.upstream_of(route).upstream.peer())
     }
 
@@ -233,6 +242,18 @@ impl ProxyHttp for Gateway {
         context.upstream.answered = Some(Instant::now());
         context.upstream.status = Some(answer.status);
         forward::strip_answer(answer);
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        answer: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        if self.recorder.server_timing && !answer.status.is_informational() {
+            recorder::tell_times(answer, context)?;
+        }
         Ok(())
     }
 

@@ -43,6 +43,7 @@ pub struct Metrics {
     pub state: StateMetrics,
     pub panics: IntCounter,
     pub access_log_dropped: IntCounter,
+    pub trace_spans_dropped: IntCounter,
 }
 
 /// `portcullis_token_cache_…`.
@@ -88,6 +89,10 @@ impl Metrics {
                 "Panics caught in the gateway's own code. Each is a bug: please report it.",
             )?,
             access_log_dropped: maker.log_dropped()?,
+            trace_spans_dropped: maker.counter(
+                "portcullis_trace_spans_dropped_total",
+                "Spans that did not reach the collector: it failed, took them back, or was too slow.",
+            )?,
             registry: maker.into_registry(),
         })
     }

@@ -28,9 +28,10 @@ use site::Site;
 use crate::{
     admin::Admin,
     config::{LogFormat, Settings},
-    gateway::{AccessLog, Format, Gateway},
+    gateway::{AccessLog, Format, Gateway, Recorder},
     lifecycle::Lifecycle,
     metrics::Metrics,
+    telemetry::Tracer,
 };
 
 /// Connections to upstreams that may wait for the next request, for each worker thread.
@@ -59,7 +60,7 @@ pub struct Server {
     threads: usize,
     lifecycle: Arc<Lifecycle>,
     metrics: Arc<Metrics>,
-    access_log: Option<Arc<AccessLog>>,
+    recorder: Arc<Recorder>,
     listen: SocketAddr,
 }
 
@@ -78,12 +79,12 @@ impl Server {
         }
         let metrics = Arc::new(Metrics::new().context("metrics")?);
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
-        let access_log = build_access_log(settings.log.access, log_sink, &metrics)?.map(Arc::new);
+        let recorder = Arc::new(build_recorder(&settings, log_sink, &metrics)?);
         let (listen, admin) = (settings.listen.clone(), settings.admin.clone());
         let site = Site::new(settings, Arc::clone(&metrics))?;
         let gateway = Gateway::new(
             Arc::clone(&site.current.snapshot),
-            access_log.clone(),
+            Arc::clone(&recorder),
             Arc::clone(&lifecycle),
         );
         let admin_app = Admin::new(
@@ -111,7 +112,7 @@ impl Server {
             threads: conf.threads,
             lifecycle,
             metrics,
-            access_log,
+            recorder,
             listen: listen.http,
         };
         server.add_http("admin", admin_app, admin.listen);
@@ -141,9 +142,7 @@ impl Server {
             shutdown_signal: Box::new(watch),
         });
         // Tasks that were cut off may hold the gateway for ever, so its log is not left to them.
-        if let Some(log) = &self.access_log {
-            log.close();
-        }
+        self.recorder.close();
         tracing::info!("stopped");
     }
 }
@@ -183,6 +182,20 @@ impl BackgroundService for SiteService {
         let _ = shutdown.wait_for(|over| *over).await;
         site.stop().await;
     }
+}
+
+fn build_recorder(
+    settings: &Settings,
+    log_sink: Box<dyn Write + Send>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Recorder> {
+    let tracer =
+        Tracer::start(&settings.tracing, metrics).context("the export of traces needs a thread")?;
+    Ok(Recorder {
+        access_log: build_access_log(settings.log.access, log_sink, metrics)?.map(Arc::new),
+        tracer: tracer.map(Arc::new),
+        server_timing: settings.tracing.server_timing,
+    })
 }
 
 fn build_access_log(

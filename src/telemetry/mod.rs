@@ -1,5 +1,11 @@
-//! Traces: the context that goes from the caller to the key manager and to the upstream.
+//! Traces: the context that goes from the caller to the key manager and to the upstream, and the spans
+//! that go to a collector.
 
+mod otlp;
+mod span;
 mod trace_context;
+mod tracer;
 
+pub use span::{Dates, Kind, Span, Value};
 pub use trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext};
+pub use tracer::Tracer;

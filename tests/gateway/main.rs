@@ -10,3 +10,4 @@ mod key_manager;
 mod observability;
 mod support;
 mod token_path;
+mod tracing;
