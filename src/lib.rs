@@ -2,7 +2,7 @@
 //!
 //! The modules stand in one order and use only what is to their left (`tests/tidy.rs` proves it):
 //!
-//! `domain < config < metrics < lifecycle < telemetry < auth < gateway < admin < server < demo < cli < main`
+//! `domain < config < metrics < lifecycle < telemetry < auth < gateway < listener < admin < server < demo < cli < main`
 //!
 //! `ARCHITECTURE.md` tells how a request goes through them.
 
@@ -17,6 +17,7 @@ pub mod demo;
 pub mod domain;
 pub mod gateway;
 pub mod lifecycle;
+pub mod listener;
 pub mod metrics;
 pub mod server;
 pub mod telemetry;

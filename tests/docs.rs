@@ -113,6 +113,7 @@ fn every_metric() -> String {
         metrics.no_route(),
         metrics.issuer("i"),
         metrics.upstream("u"),
+        metrics.downstream.listener("l"),
     );
     String::from_utf8(metrics.encode().unwrap()).unwrap()
 }

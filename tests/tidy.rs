@@ -28,7 +28,7 @@ const ORDER: [&str; 17] = [
 ];
 
 /// Foreign crates, and the modules that may name them.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("clap", &["cli"]),
     (
         "prometheus",
@@ -54,6 +54,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "demo",
         ],
     ),
+    ("socket2", &["listener"]),
     ("toml", &["config"]),
     ("hyper_util", &["auth"]),
     ("hyper_rustls", &["auth"]),

@@ -68,8 +68,8 @@ pub fn run(ports: Ports) -> Result<(), StartFailure> {
         "fake key manager",
         key_manager.clone(),
         local(ports.key_manager),
-    );
-    server.add_http("echo", Echo::default(), local(ports.upstream));
+    )?;
+    server.add_http("echo", Echo::default(), local(ports.upstream))?;
     server.run(Until::SignalsAtOnce, move || print(&banner(ports)));
     let passed = metrics.decided(Reason::Active);
     let calls = key_manager.introspections();

@@ -7,6 +7,7 @@
 
 mod grid;
 mod issuer;
+mod listeners;
 mod maker;
 mod roster;
 mod route;
@@ -20,6 +21,7 @@ use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, TextEncoder
 pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
 };
+pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use route::RouteMetrics;
 pub use upstream::UpstreamMetrics;
 
@@ -28,6 +30,7 @@ use crate::{
     domain::{Methods, Reason},
 };
 use issuer::IssuerFamilies;
+
 use maker::Maker;
 use route::RouteFamilies;
 use upstream::UpstreamFamilies;
@@ -40,6 +43,7 @@ pub struct Metrics {
     issuers: IssuerFamilies,
     upstreams: UpstreamFamilies,
     pub token_cache: TokenCacheMetrics,
+    pub downstream: DownstreamMetrics,
     pub state: StateMetrics,
     pub panics: IntCounter,
     pub access_log_dropped: IntCounter,
@@ -83,6 +87,7 @@ impl Metrics {
             issuers: IssuerFamilies::new(&maker)?,
             upstreams: UpstreamFamilies::new(&maker)?,
             token_cache: maker.token_cache()?,
+            downstream: DownstreamMetrics::new(&maker)?,
             state: maker.state()?,
             panics: maker.counter(
                 "portcullis_panics_total",

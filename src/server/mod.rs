@@ -5,7 +5,7 @@ mod site;
 
 use std::{
     io::{IsTerminal, Write},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -13,13 +13,10 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora::{
-    apps::HttpServerOptions,
-    proxy::http_proxy_service_with_name,
+    apps::{HttpServerOptions, ServerApp},
+    proxy::http_proxy,
     server::{RunArgs, Server as PingoraServer, ShutdownWatch, configuration::ServerConf},
-    services::{
-        background::{BackgroundService, background_service},
-        listening::Service,
-    },
+    services::background::{BackgroundService, background_service},
 };
 pub use shutdown::Until;
 use shutdown::Watch;
@@ -30,6 +27,7 @@ use crate::{
     config::{LogFormat, Settings},
     gateway::{AccessLog, Format, Gateway, Recorder},
     lifecycle::Lifecycle,
+    listener::{Control, FrontDoor, Inherited, Listener, bind},
     metrics::Metrics,
     telemetry::Tracer,
 };
@@ -62,11 +60,12 @@ pub struct Server {
     metrics: Arc<Metrics>,
     recorder: Arc<Recorder>,
     listen: SocketAddr,
+    door: Control,
 }
 
 impl Server {
-    /// Builds everything that `settings` ask for. Nothing listens yet; access-log lines go to
-    /// `log_sink`.
+    /// Builds everything that `settings` ask for. Its sockets are bound, so that whoever connects
+    /// waits for [`Server::run`]; access-log lines go to `log_sink`.
     ///
     /// # Errors
     /// [`StartFailure`]: a name without address, a port that is taken.
@@ -74,13 +73,13 @@ impl Server {
         settings: Settings,
         log_sink: Box<dyn Write + Send>,
     ) -> Result<Self, StartFailure> {
-        for address in [settings.listen.http, settings.admin.listen] {
-            check_port(address)?;
-        }
         let metrics = Arc::new(Metrics::new().context("metrics")?);
+        let mut inherited = Inherited::default();
+        let listener = open(settings.listen.http, &mut inherited, &metrics)?;
+        let admin_listener = open(settings.admin.listen, &mut inherited, &metrics)?;
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
         let recorder = Arc::new(build_recorder(&settings, log_sink, &metrics)?);
-        let (listen, admin) = (settings.listen.clone(), settings.admin.clone());
+        let (listen, admin_token) = (settings.listen.http, settings.admin.token.clone());
         let site = Site::new(settings, Arc::clone(&metrics))?;
         let gateway = Gateway::new(
             Arc::clone(&site.current.snapshot),
@@ -91,19 +90,18 @@ impl Server {
             Arc::clone(&metrics),
             Arc::clone(&lifecycle),
             Arc::clone(&site.current.readiness),
-            admin.token.as_ref(),
+            admin_token.as_ref(),
         );
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());
         let conf = Arc::clone(&pingora.configuration);
         pingora.bootstrap();
-        let mut proxy = http_proxy_service_with_name(&conf, gateway, "gateway");
-        if let Some(logic) = proxy.app_logic_mut() {
-            let mut options = HttpServerOptions::default();
-            options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-            logic.server_options = Some(options);
-        }
-        proxy.add_tcp(&listen.http.to_string());
-        pingora.add_service(proxy);
+        let mut proxy = http_proxy(&conf, gateway);
+        let mut options = HttpServerOptions::default();
+        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+        proxy.server_options = Some(options);
+        let door = FrontDoor::new("gateway", proxy, vec![listener]).context("listeners")?;
+        let control = door.control();
+        pingora.add_service(door);
         let mut upkeep = background_service("site", SiteService(Mutex::new(Some(site))));
         upkeep.threads = Some(1);
         pingora.add_service(upkeep);
@@ -113,21 +111,32 @@ impl Server {
             lifecycle,
             metrics,
             recorder,
-            listen: listen.http,
+            listen,
+            door: control,
         };
-        server.add_http("admin", admin_app, admin.listen);
+        server.add("admin", admin_app, admin_listener)?;
         Ok(server)
     }
 
     /// Adds a small HTTP service with a thread of its own.
-    pub fn add_http<A>(&mut self, name: &str, app: A, address: SocketAddr)
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn add_http<A>(&mut self, name: &str, app: A, address: SocketAddr) -> anyhow::Result<()>
     where
-        A: pingora::apps::http_app::ServeHttp + Send + Sync + 'static,
+        A: ServerApp + Send + Sync + 'static,
     {
-        let mut service = Service::new(name.to_owned(), app);
-        service.threads = Some(1);
-        service.add_tcp(&address.to_string());
-        self.pingora.add_service(service);
+        let listener = open(address, &mut Inherited::default(), &self.metrics)?;
+        self.add(name, app, listener)
+    }
+
+    fn add<A>(&mut self, name: &str, app: A, listener: Listener) -> anyhow::Result<()>
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
+        let door = FrontDoor::new(name, app, vec![listener])?;
+        self.pingora.add_service(door.with_threads(1));
+        Ok(())
     }
 
     pub fn metrics(&self) -> Arc<Metrics> {
@@ -136,7 +145,7 @@ impl Server {
 
     /// Runs until the end; `ready` is called once the gateway answers.
     pub fn run(self, until: Until, ready: impl FnOnce() + Send + Sync + 'static) {
-        let watch = Watch::new(until, self.lifecycle, self.metrics, self.listen, ready);
+        let watch = Watch::new(until, self.lifecycle, self.metrics, self.door, ready);
         tracing::info!(listen = %self.listen, threads = self.threads, "starting");
         self.pingora.run(RunArgs {
             shutdown_signal: Box::new(watch),
@@ -161,11 +170,17 @@ fn server_conf() -> ServerConf {
     }
 }
 
-/// Pingora binds late, in a task, where a port that is taken ends in a panic; so it is tried first.
-fn check_port(address: SocketAddr) -> anyhow::Result<()> {
-    TcpListener::bind(address)
-        .map(drop)
-        .with_context(|| format!("cannot listen on {address}"))
+/// A listener at `address`, which is its name in metrics too.
+fn open(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+    metrics: &Metrics,
+) -> anyhow::Result<Listener> {
+    let socket = bind(address, inherited).with_context(|| format!("cannot listen on {address}"))?;
+    Ok(Listener {
+        socket,
+        metrics: metrics.downstream.listener(&address.to_string()),
+    })
 }
 
 /// Runs what a configuration needs in the background, as a service of Pingora's.

@@ -1,6 +1,6 @@
 //! The end of the server, and the moment when it is ready: signals, draining, readiness.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{lifecycle::Lifecycle, metrics::Metrics};
+use crate::{lifecycle::Lifecycle, listener::Control, metrics::Metrics};
 
 /// Longest time that requests under way are waited for at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -30,24 +30,24 @@ pub struct Watch {
     until: Until,
     lifecycle: Arc<Lifecycle>,
     metrics: Arc<Metrics>,
-    listen: SocketAddr,
+    door: Control,
     ready: parking_lot::Mutex<Option<Box<dyn FnOnce() + Send + Sync>>>,
 }
 
 impl Watch {
-    /// `ready` is called once the gateway at `listen` answers.
+    /// `ready` is called once connections are taken at `door`.
     pub fn new(
         until: Until,
         lifecycle: Arc<Lifecycle>,
         metrics: Arc<Metrics>,
-        listen: SocketAddr,
+        door: Control,
         ready: impl FnOnce() + Send + Sync + 'static,
     ) -> Self {
         Self {
             until,
             lifecycle,
             metrics,
-            listen,
+            door,
             ready: parking_lot::Mutex::new(Some(Box::new(ready))),
         }
     }
@@ -57,7 +57,7 @@ impl Watch {
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
         let until_asked = async {
-            self.wait_until_listening().await;
+            self.door.accepting().await;
             self.lifecycle.set_ready();
             if let Some(ready) = self.ready.lock().take() {
                 ready();
@@ -96,21 +96,6 @@ impl ShutdownSignalWatch for Watch {
 }
 
 impl Watch {
-    /// The listener is opened by a task of Pingora's, which tells nobody.
-    async fn wait_until_listening(&self) {
-        const PAUSE: Duration = Duration::from_millis(1);
-        let mut address = self.listen;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            sleep(PAUSE).await;
-        }
-    }
-
     /// Waits until no request is under way, within a limit.
     async fn drain(&self) {
         const PAUSE: Duration = Duration::from_millis(10);

@@ -118,17 +118,16 @@ impl Harness {
                     .settings;
                 let mut server = Server::build(settings, Box::new(log)).unwrap();
                 if let Some(address) = fake {
-                    server.add_http("key manager", key_manager, address);
+                    server
+                        .add_http("key manager", key_manager, address)
+                        .unwrap();
                 }
-                server.add_http("echo", echo, upstream);
+                server.add_http("echo", echo, upstream).unwrap();
                 let metrics = server.metrics();
                 server.run(Until::Notified(stop), move || tell.send(metrics).unwrap());
             })
         };
         let metrics = told.recv_timeout(PATIENCE).expect("the gateway starts");
-        for address in fake.into_iter().chain([upstream, admin]) {
-            wait_for("a listener", || TcpStream::connect(address).is_ok());
-        }
         Self {
             gateway,
             admin,
