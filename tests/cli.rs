@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -465,13 +465,10 @@ fn a_gateway_under_the_demos_own_file_and_its_signals() {
             .spawn()
             .unwrap();
         wait_for("the gateway", || {
-            TcpStream::connect(("127.0.0.1", base)).is_ok()
+            get(base + 3, "/readyz").starts_with("HTTP/1.1 200")
         });
         signal(&child, "HUP");
-        let mut stream = TcpStream::connect(("127.0.0.1", base)).unwrap();
-        stream.write_all(b"GET /x HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = get(base, "/x");
         assert!(
             answer.starts_with("HTTP/1.1 404"),
             "alive after SIGHUP: {answer}"
@@ -480,4 +477,16 @@ fn a_gateway_under_the_demos_own_file_and_its_signals() {
         wait_for("the end", || ended(&mut child).is_some());
         assert_eq!(ended(&mut child), Some(0), "SIG{name}");
     }
+}
+
+/// The answer's status line; empty while nobody gives one.
+fn get(port: u16, path: &str) -> String {
+    let mut answer = String::new();
+    if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let _ = stream
+            .write_all(request.as_bytes())
+            .and_then(|()| BufReader::new(stream).read_line(&mut answer).map(drop));
+    }
+    answer
 }
