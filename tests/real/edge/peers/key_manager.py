@@ -1,0 +1,36 @@
+"""A key manager that costs little: good tokens say themselves how long they are good.
+
+    python3 key_manager.py PORT
+"""
+
+import asyncio
+import json
+import sys
+import time
+import urllib.parse
+
+from http_server import serve
+
+HOUR = 3600
+
+
+def verdict(token):
+    if token.startswith("good-"):
+        return {"active": True, "client_id": "suite", "scope": "suite", "exp": int(time.time()) + HOUR}
+    if token.startswith("until-"):
+        end = int(token.removeprefix("until-"))
+        return {"active": end > time.time(), "client_id": "suite", "scope": "suite", "exp": end}
+    return {"active": False}
+
+
+def answer(_first, _headers, body, reply):
+    [token] = urllib.parse.parse_qs(body.decode())["token"]
+    reply(b"200 OK", json.dumps(verdict(token)).encode())
+
+
+async def main():
+    await serve(int(sys.argv[1]), answer)
+    await asyncio.Event().wait()
+
+
+asyncio.run(main())
