@@ -490,3 +490,63 @@ fn get(port: u16, path: &str) -> String {
     }
     answer
 }
+
+#[test]
+fn a_changed_file_is_taken_up_by_command_and_by_signal() {
+    let folder = Folder::new("reload");
+    let base = four_ports();
+    let text = |more: &str| {
+        format!(
+            "[listen]\nhttp = \"127.0.0.1:{base}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
+             token_file = \"{}\"\n[log]\naccess = \"off\"\n{more}",
+            base + 3,
+            folder.0.join("token").display(),
+        )
+    };
+    let route = |path: &str| {
+        format!("[[route]]\npath = \"{path}\"\npublic = true\nupstream = \"http://127.0.0.1:9\"\n")
+    };
+    folder.file("token", "s3cret");
+    let config = folder.file("portcullis.toml", &text(&route("/one")));
+    assert_eq!(run(&["reload", &config]).0, 1, "nobody is there to ask");
+    let mut child = command(&["run", &config])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Nobody is behind the gateway: 502 tells a route from none.
+    let status = |path: &str| get(base, path).get(9..12).unwrap_or_default().to_owned();
+    wait_for("the gateway", || status("/one") == "502");
+    assert_eq!(
+        (status("/one"), status("/two")),
+        ("502".into(), "404".into())
+    );
+
+    folder.file("portcullis.toml", &text(&route("/two")));
+    let (code, out, err) = run(&["reload", &config]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.starts_with("reloaded: 1 route in force"), "{out}");
+    assert_eq!(
+        (status("/one"), status("/two")),
+        ("404".into(), "502".into())
+    );
+
+    folder.file("portcullis.toml", &text("[[route]]\npath = \"x\"\n"));
+    let (code, _, err) = run(&["reload", &config]);
+    assert_eq!(code, 78, "{err}");
+    assert!(err.contains("a path begins with `/`"), "{err}");
+    assert_eq!(status("/two"), "502");
+
+    let other = text(&route("/one")).replace("access = \"off\"", "access = \"json\"");
+    folder.file("portcullis.toml", &other);
+    let (code, _, err) = run(&["reload", &config]);
+    assert_eq!(code, 78, "{err}");
+    assert!(err.contains("[log] changed"), "{err}");
+    assert_eq!(status("/one"), "404");
+
+    folder.file("portcullis.toml", &text(&route("/one")));
+    signal(&child, "HUP");
+    wait_for("the signal's reload", || status("/one") == "502");
+    signal(&child, "TERM");
+    wait_for("the end", || ended(&mut child).is_some());
+}

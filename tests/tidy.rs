@@ -61,6 +61,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     (
         "tokio",
         &[
+            "lifecycle",
             "telemetry",
             "auth",
             "upstream",

@@ -1,4 +1,6 @@
-//! The admin listener: metrics and health, on an address of its own. Read-only.
+//! The admin listener: metrics and health, on an address of its own. Read-only, but for the reload.
+
+mod reload;
 
 use std::sync::Arc;
 
@@ -8,12 +10,20 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use ring::{digest, hmac};
 
-use crate::{auth::Readiness, domain::Secret, lifecycle::Lifecycle, metrics::Metrics};
+pub use reload::{GUARD as RELOAD_GUARD, PATH as RELOAD_PATH};
+
+use crate::{
+    auth::Readiness,
+    domain::Secret,
+    lifecycle::{Lifecycle, Reloader},
+    metrics::Metrics,
+};
 
 const INDEX: &str = "portcullis admin\n\n\
     /metrics  Prometheus text format\n\
     /healthz  the process is alive\n\
-    /readyz   it takes requests\n";
+    /readyz   it takes requests\n\n\
+    POST /admin/reload  take up the changed configuration\n";
 
 /// Answers on the admin listener.
 pub struct Admin {
@@ -21,6 +31,7 @@ pub struct Admin {
     lifecycle: Arc<Lifecycle>,
     /// The gateway is not ready before it can ask about tokens.
     asking: Arc<ArcSwapOption<Readiness>>,
+    reloader: Reloader,
     /// Digest of the token that `/metrics` asks for.
     token: Option<digest::Digest>,
 }
@@ -30,6 +41,7 @@ impl Admin {
         metrics: Arc<Metrics>,
         lifecycle: Arc<Lifecycle>,
         asking: Arc<ArcSwapOption<Readiness>>,
+        reloader: Reloader,
         token: Option<&Secret>,
     ) -> Self {
         let token = token.map(|token| digest::digest(&digest::SHA256, token.expose().as_bytes()));
@@ -37,6 +49,7 @@ impl Admin {
             metrics,
             lifecycle,
             asking,
+            reloader,
             token,
         }
     }
@@ -69,6 +82,10 @@ impl Admin {
     fn can_ask(&self) -> bool {
         let asking = self.asking.load();
         asking.as_ref().is_none_or(|asking| asking.is_ready())
+    }
+
+    fn needs_token(&self) -> bool {
+        self.token.is_some()
     }
 
     /// Probes carry no token and tell nothing; everything else may name upstreams.
@@ -105,6 +122,12 @@ fn is_same(one: &digest::Digest, other: &digest::Digest) -> bool {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
+        if request.method == Method::POST && request.uri.path() == reload::PATH {
+            return match self.may_see(&request.headers) {
+                true => self.reload(&request.headers).await,
+                false => unauthorized(),
+            };
+        }
         let mut answer = self.answer(&request.method, request.uri.path(), &request.headers);
         if request.method == Method::HEAD {
             answer.body_mut().clear();
@@ -148,10 +171,12 @@ mod tests {
     fn admin(token: Option<&str>) -> Admin {
         let metrics = Arc::new(Metrics::new().unwrap());
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
+        let (reloader, _) = crate::lifecycle::channel();
         Admin::new(
             metrics,
             lifecycle,
             Arc::default(),
+            reloader,
             token.map(Secret::new).as_ref(),
         )
     }

@@ -38,7 +38,7 @@ const MAX_INPUT: u64 = 64 * 1024;
 pub fn run(arguments: &Arguments) -> Exit {
     let loaded = match config::load(&arguments.config, &Environment::of_process()) {
         Ok(loaded) => loaded,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => return refuse(&problems, "nothing was asked"),
     };
     match ask(arguments, &loaded.settings) {
         Ok(exit) => exit,

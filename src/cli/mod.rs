@@ -4,6 +4,7 @@ mod check;
 mod introspect;
 mod logging;
 mod online;
+mod reload;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -12,7 +13,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     config::{self, Environment, Loaded, Problems},
     demo,
-    server::{Server, StartFailure, Until},
+    server::{Loader, Server, StartFailure, Until},
 };
 
 const DEFAULT_CONFIG: &str = "conf/portcullis.toml";
@@ -71,6 +72,12 @@ enum Command {
         #[arg(long)]
         online: bool,
     },
+    /// Let the running gateway take up its changed file; a bad one changes nothing
+    Reload {
+        /// The file that it runs with
+        #[arg(default_value = DEFAULT_CONFIG)]
+        file: PathBuf,
+    },
     /// Ask the key manager about a token, which is read from standard input or a file
     ///
     /// A token on the command line could be read by everybody on this machine, so it cannot be
@@ -90,7 +97,8 @@ enum Command {
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { file } => run(&file),
+        Command::Run { file } => run(file),
+        Command::Reload { file } => reload::run(&file),
         Command::Check {
             files,
             deny_warnings,
@@ -108,16 +116,18 @@ pub fn main() -> ExitCode {
     .into()
 }
 
-fn run(file: &std::path::Path) -> Exit {
-    let Loaded { settings, warnings } = match config::load(file, &Environment::of_process()) {
+fn run(file: PathBuf) -> Exit {
+    let environment = Environment::of_process();
+    let Loaded { settings, warnings } = match config::load(&file, &environment) {
         Ok(loaded) => loaded,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => return refuse(&problems, "nothing was started"),
     };
     eprint!("{warnings}");
     // With it goes the text of the file, and what secrets stood in it.
     drop(warnings);
     logging::init(settings.log.level);
-    match Server::build(settings, Box::new(std::io::stdout())) {
+    let loader: Loader = Box::new(move || config::load(&file, &environment));
+    match Server::build(settings, Some(loader), Box::new(std::io::stdout())) {
         Ok(server) => {
             count_panics(&server);
             server.run(Until::Signals, || tracing::info!("listening"));
@@ -146,10 +156,10 @@ fn run_demo(write: Option<PathBuf>, port: u16) -> Exit {
 }
 
 /// Prints what is wrong with a configuration.
-fn refuse(problems: &Problems) -> Exit {
+fn refuse(problems: &Problems, consequence: &str) -> Exit {
     eprint!("{problems}");
     eprintln!(
-        "{}: {}; nothing was started",
+        "{}: {}; {consequence}",
         problems.source.name,
         problems.summary()
     );
@@ -157,18 +167,10 @@ fn refuse(problems: &Problems) -> Exit {
 }
 
 fn tell(failure: &StartFailure) -> Exit {
+    eprintln!("error: {failure}");
     match failure {
-        StartFailure::KeyManagerUnknown(host) => {
-            eprintln!(
-                "error: the key manager's host {host} has no address: check `serverUrl`, and the \
-                 name service"
-            );
-            Exit::KeyManagerUnavailable
-        }
-        StartFailure::Other(fault) => {
-            eprintln!("error: {fault:#}");
-            Exit::Failed
-        }
+        StartFailure::KeyManagerUnknown(_) => Exit::KeyManagerUnavailable,
+        StartFailure::Other(_) => Exit::Failed,
     }
 }
 

@@ -238,7 +238,7 @@ impl UpstreamSettings {
 }
 
 /// `[admin]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
     pub listen: SocketAddr,
     /// Asked for as a bearer token when set; needed off loopback.
@@ -274,7 +274,7 @@ pub enum LogFormat {
 }
 
 /// `[tracing]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TracingSettings {
     /// Where spans are posted to; `None`: nowhere.
     pub endpoint: Option<Uri>,

@@ -60,7 +60,7 @@ impl Ports {
 /// # Errors
 /// A port is taken.
 pub fn run(ports: Ports) -> Result<(), StartFailure> {
-    let mut server = Server::build(settings(ports)?, Box::new(std::io::stdout()))?;
+    let mut server = Server::build(settings(ports)?, None, Box::new(std::io::stdout()))?;
     let key_manager = FakeKeyManager::new(LATENCY);
     teach(&key_manager);
     let metrics = server.metrics();

@@ -1,11 +1,11 @@
 //! Names, help texts and labels: makes every metric and registers it.
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, core::Collector,
 };
 
-use super::{StateMetrics, TokenCacheMetrics};
+use super::{ReloadMetrics, StateMetrics, TokenCacheMetrics};
 
 /// Seconds; from a cached answer on loopback to a client that waits.
 pub const DURATION_BUCKETS: [f64; 14] = [
@@ -156,6 +156,27 @@ impl Maker {
             starting,
             ready: state.with_label_values(&["ready"]),
             draining: state.with_label_values(&["draining"]),
+        })
+    }
+
+    pub fn reload(&self) -> prometheus::Result<ReloadMetrics> {
+        let reloads = self.counters(
+            "portcullis_config_reloads_total",
+            "Times that a changed configuration was to be taken up.",
+            &["result"],
+        )?;
+        Ok(ReloadMetrics {
+            ok: reloads.with_label_values(&["ok"]),
+            refused: reloads.with_label_values(&["refused"]),
+            needs_upgrade: reloads.with_label_values(&["needs_upgrade"]),
+            last_successful: self.register(IntGauge::new(
+                "portcullis_config_last_reload_successful",
+                "Whether the last configuration that was read is in force.",
+            )?)?,
+            last_success: self.register(Gauge::new(
+                "portcullis_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was taken up.",
+            )?)?,
         })
     }
 

@@ -16,7 +16,7 @@ mod upstream;
 use std::sync::Arc;
 
 use http::StatusCode;
-use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Encoder, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
@@ -45,6 +45,7 @@ pub struct Metrics {
     pub token_cache: TokenCacheMetrics,
     pub downstream: DownstreamMetrics,
     pub state: StateMetrics,
+    pub reload: ReloadMetrics,
     pub panics: IntCounter,
     pub access_log_dropped: IntCounter,
     pub trace_spans_dropped: IntCounter,
@@ -74,6 +75,23 @@ pub struct StateMetrics {
     pub draining: IntGauge,
 }
 
+/// `portcullis_config_…`: taking up changed configurations.
+pub struct ReloadMetrics {
+    pub ok: IntCounter,
+    pub refused: IntCounter,
+    pub needs_upgrade: IntCounter,
+    pub last_successful: IntGauge,
+    last_success: Gauge,
+}
+
+impl ReloadMetrics {
+    /// A configuration was taken up at this Unix time, in seconds.
+    pub fn succeeded_at(&self, date: f64) {
+        self.last_successful.set(1);
+        self.last_success.set(date);
+    }
+}
+
 impl Metrics {
     /// Creates and registers everything.
     ///
@@ -89,6 +107,7 @@ impl Metrics {
             token_cache: maker.token_cache()?,
             downstream: DownstreamMetrics::new(&maker)?,
             state: maker.state()?,
+            reload: maker.reload()?,
             panics: maker.counter(
                 "portcullis_panics_total",
                 "Panics caught in the gateway's own code. Each is a bug: please report it.",

@@ -1,5 +1,6 @@
 //! The only place where things are put together: settings → parts → Pingora's server, and its end.
 
+mod reload;
 mod shutdown;
 mod site;
 
@@ -18,6 +19,8 @@ use pingora::{
     server::{RunArgs, Server as PingoraServer, ShutdownWatch, configuration::ServerConf},
     services::background::{BackgroundService, background_service},
 };
+pub use reload::Loader;
+use reload::Reloads;
 pub use shutdown::Until;
 use shutdown::Watch;
 use site::Site;
@@ -26,7 +29,7 @@ use crate::{
     admin::Admin,
     config::{LogFormat, Settings},
     gateway::{AccessLog, Format, Gateway, Recorder},
-    lifecycle::Lifecycle,
+    lifecycle::{self, Lifecycle, Reloader},
     listener::{Control, FrontDoor, Inherited, Listener, bind},
     metrics::Metrics,
     telemetry::Tracer,
@@ -61,16 +64,19 @@ pub struct Server {
     recorder: Arc<Recorder>,
     listen: SocketAddr,
     door: Control,
+    reloader: Reloader,
 }
 
 impl Server {
     /// Builds everything that `settings` ask for. Its sockets are bound, so that whoever connects
-    /// waits for [`Server::run`]; access-log lines go to `log_sink`.
+    /// waits for [`Server::run`]; `loader` reads the configuration again for a reload, access-log
+    /// lines go to `log_sink`.
     ///
     /// # Errors
     /// [`StartFailure`]: a name without address, a port that is taken.
     pub fn build(
         settings: Settings,
+        loader: Option<Loader>,
         log_sink: Box<dyn Write + Send>,
     ) -> Result<Self, StartFailure> {
         let metrics = Arc::new(Metrics::new().context("metrics")?);
@@ -80,6 +86,8 @@ impl Server {
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
         let recorder = Arc::new(build_recorder(&settings, log_sink, &metrics)?);
         let (listen, admin_token) = (settings.listen.http, settings.admin.token.clone());
+        let (reloader, requests) = lifecycle::channel();
+        let reloads = Reloads::new(loader, &settings, requests, Arc::clone(&metrics));
         let site = Site::new(settings, Arc::clone(&metrics))?;
         let gateway = Gateway::new(
             Arc::clone(&site.current.snapshot),
@@ -90,6 +98,7 @@ impl Server {
             Arc::clone(&metrics),
             Arc::clone(&lifecycle),
             Arc::clone(&site.current.readiness),
+            reloader.clone(),
             admin_token.as_ref(),
         );
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());
@@ -102,7 +111,7 @@ impl Server {
         let door = FrontDoor::new("gateway", proxy, vec![listener]).context("listeners")?;
         let control = door.control();
         pingora.add_service(door);
-        let mut upkeep = background_service("site", SiteService(Mutex::new(Some(site))));
+        let mut upkeep = background_service("site", SiteService(Mutex::new(Some((site, reloads)))));
         upkeep.threads = Some(1);
         pingora.add_service(upkeep);
         let mut server = Self {
@@ -113,6 +122,7 @@ impl Server {
             recorder,
             listen,
             door: control,
+            reloader,
         };
         server.add("admin", admin_app, admin_listener)?;
         Ok(server)
@@ -145,7 +155,14 @@ impl Server {
 
     /// Runs until the end; `ready` is called once the gateway answers.
     pub fn run(self, until: Until, ready: impl FnOnce() + Send + Sync + 'static) {
-        let watch = Watch::new(until, self.lifecycle, self.metrics, self.door, ready);
+        let watch = Watch::new(
+            until,
+            self.lifecycle,
+            self.metrics,
+            self.door,
+            self.reloader,
+            ready,
+        );
         tracing::info!(listen = %self.listen, threads = self.threads, "starting");
         self.pingora.run(RunArgs {
             shutdown_signal: Box::new(watch),
@@ -184,17 +201,20 @@ fn open(
 }
 
 /// Runs what a configuration needs in the background, as a service of Pingora's.
-struct SiteService(Mutex<Option<Site>>);
+struct SiteService(Mutex<Option<(Site, Reloads)>>);
 
 #[async_trait]
 impl BackgroundService for SiteService {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let Some(mut site) = self.0.lock().take() else {
+        let Some((mut site, mut reloads)) = self.0.lock().take() else {
             return;
         };
         site.start();
-        // A sender that is gone means the end as well.
-        let _ = shutdown.wait_for(|over| *over).await;
+        tokio::select! {
+            // A sender that is gone means the end as well.
+            _ = shutdown.wait_for(|over| *over) => {}
+            () = reloads.serve(&mut site) => {}
+        }
         site.stop().await;
     }
 }

@@ -10,7 +10,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{lifecycle::Lifecycle, listener::Control, metrics::Metrics};
+use crate::{
+    lifecycle::{Lifecycle, Reloader},
+    listener::Control,
+    metrics::Metrics,
+};
 
 /// Longest time that requests under way are waited for at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -31,6 +35,7 @@ pub struct Watch {
     lifecycle: Arc<Lifecycle>,
     metrics: Arc<Metrics>,
     door: Control,
+    reloader: Reloader,
     ready: parking_lot::Mutex<Option<Box<dyn FnOnce() + Send + Sync>>>,
 }
 
@@ -41,6 +46,7 @@ impl Watch {
         lifecycle: Arc<Lifecycle>,
         metrics: Arc<Metrics>,
         door: Control,
+        reloader: Reloader,
         ready: impl FnOnce() + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -48,6 +54,7 @@ impl Watch {
             lifecycle,
             metrics,
             door,
+            reloader,
             ready: parking_lot::Mutex::new(Some(Box::new(ready))),
         }
     }
@@ -79,7 +86,7 @@ impl ShutdownSignalWatch for Watch {
                     return ShutdownSignal::FastShutdown;
                 };
                 tokio::select! {
-                    () = signals.recv() => {}
+                    () = signals.recv(&self.reloader) => {}
                     () = until_asked => {}
                 }
                 self.lifecycle.set_draining();
@@ -87,7 +94,7 @@ impl ShutdownSignalWatch for Watch {
                     return ShutdownSignal::FastShutdown;
                 }
                 tokio::select! {
-                    () = signals.recv() => ShutdownSignal::FastShutdown,
+                    () = signals.recv(&self.reloader) => ShutdownSignal::FastShutdown,
                     () = self.drain() => ShutdownSignal::GracefulTerminate,
                 }
             }
@@ -107,7 +114,7 @@ impl Watch {
     }
 }
 
-/// The signals that end the gateway; SIGHUP, which would kill the process, is taken and told of.
+/// The signals that end the gateway, and SIGHUP, which asks for a reload.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -125,15 +132,17 @@ impl Signals {
         })
     }
 
-    /// The next signal to go.
-    async fn recv(&mut self) {
+    /// The next signal to go; reloads before that.
+    async fn recv(&mut self, reloader: &Reloader) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.quit.recv() => return,
                 _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP: reloading is not supported yet; restart to take up changes");
+                    let reloader = reloader.clone();
+                    // What came of it is in the log.
+                    tokio::spawn(async move { reloader.reload().await });
                 }
             }
         }

@@ -28,9 +28,8 @@ pub struct Current {
 /// The configuration in force, with what it stands on.
 pub struct Site {
     pub current: Current,
-    #[allow(dead_code)]
-    base: Base,
-    ground: Ground,
+    base: Arc<Base>,
+    ground: Arc<Ground>,
     /// Of the first key manager, until there is a runtime for it.
     waiting: Option<Work>,
     /// The upkeep of this key manager and, for a moment, of those before.
@@ -89,8 +88,8 @@ impl Site {
                 snapshot: Arc::new(ArcSwap::from_pointee(next.snapshot)),
                 readiness: Arc::new(ArcSwapOption::new(next.ground.readiness())),
             },
-            base,
-            ground: next.ground,
+            base: Arc::new(base),
+            ground: Arc::new(next.ground),
             waiting: next.upkeep,
             tasks: JoinSet::new(),
         })
@@ -102,16 +101,19 @@ impl Site {
         self.spawn(work);
     }
 
-    #[allow(dead_code)] // until there is a reload
-    /// Builds a configuration beside the one in force. Looks names up, so it may block.
+    /// Builds a configuration beside the one in force.
     ///
     /// # Errors
     /// [`StartFailure`]; what is in force stays as it is.
-    pub fn prepare(&self, settings: Settings) -> Result<Next, StartFailure> {
-        self.base.prepare(settings, Some(&self.ground))
+    pub async fn prepare(&self, settings: Settings) -> Result<Next, StartFailure> {
+        let (base, ground) = (Arc::clone(&self.base), Arc::clone(&self.ground));
+        // Looks names up, so it may block.
+        let build = move || base.prepare(settings, Some(&ground));
+        tokio::task::spawn_blocking(build)
+            .await
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("building the configuration failed").into()))
     }
 
-    #[allow(dead_code)]
     /// Puts a configuration into force. A new key manager must be ready to be asked before that.
     ///
     /// # Errors
@@ -125,7 +127,7 @@ impl Site {
         }
         self.current.snapshot.store(Arc::new(next.snapshot));
         self.current.readiness.store(readiness);
-        self.ground = next.ground;
+        self.ground = Arc::new(next.ground);
         while self.tasks.try_join_next().is_some() {}
         Ok(())
     }
@@ -147,10 +149,17 @@ impl Site {
 }
 
 /// A new key manager's endpoints are not found, or it gives us no token.
-#[allow(dead_code)]
 pub struct NotReady;
 
-#[allow(dead_code)]
+impl std::fmt::Display for NotReady {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "the new key manager is not ready to be asked: its endpoints, or a token of our own, \
+             were not to be had in time",
+        )
+    }
+}
+
 async fn wait_until_ready(readiness: &Readiness) -> Result<(), NotReady> {
     const PATIENCE: Duration = Duration::from_secs(10);
     const PAUSE: Duration = Duration::from_millis(20);

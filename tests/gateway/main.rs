@@ -8,6 +8,7 @@ mod credentials;
 mod forwarding;
 mod key_manager;
 mod observability;
+mod reload;
 mod support;
 mod token_path;
 mod tracing;

@@ -17,7 +17,7 @@ use portcullis::{
     config::{Environment, Source, load_source},
     demo::{Echo, FakeKeyManager},
     metrics::Metrics,
-    server::{Server, Until},
+    server::{Loader, Server, Until},
 };
 use tokio::sync::Notify;
 
@@ -54,6 +54,8 @@ pub struct Harness {
     pub key_manager: FakeKeyManager,
     pub echo: Echo,
     pub metrics: Arc<Metrics>,
+    /// What a reload reads.
+    pub text: Arc<Mutex<String>>,
     log: Sink,
     stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
@@ -107,16 +109,20 @@ impl Harness {
         .replace("{upstream}", &upstream.to_string());
         let (key_manager, echo, log) =
             (FakeKeyManager::default(), Echo::default(), Sink::default());
+        let text = Arc::new(Mutex::new(text));
         let stop = Arc::new(Notify::new());
         let (tell, told) = mpsc::channel();
         let thread = {
             let (key_manager, echo, log) = (key_manager.clone(), echo.clone(), log.clone());
-            let stop = Arc::clone(&stop);
+            let (stop, text) = (Arc::clone(&stop), Arc::clone(&text));
             std::thread::spawn(move || {
-                let settings = load_source(Source::memory(text), &Environment::default())
+                let load: Loader = Box::new(move || {
+                    load_source(Source::memory(&*text.lock()), &Environment::default())
+                });
+                let settings = load()
                     .unwrap_or_else(|problems| panic!("{problems}"))
                     .settings;
-                let mut server = Server::build(settings, Box::new(log)).unwrap();
+                let mut server = Server::build(settings, Some(load), Box::new(log)).unwrap();
                 if let Some(address) = fake {
                     server
                         .add_http("key manager", key_manager, address)
@@ -134,6 +140,7 @@ impl Harness {
             key_manager,
             echo,
             metrics,
+            text,
             log,
             stop,
             thread: Some(thread),
@@ -179,6 +186,14 @@ impl Harness {
             ends(rest).then(|| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
         });
         values.sum()
+    }
+
+    /// Changes the configuration's text and has it taken up; the admin listener's answer.
+    pub fn reload(&self, change: impl FnOnce(&mut String)) -> Answer {
+        change(&mut self.text.lock());
+        let request = "POST /admin/reload HTTP/1.1\r\nHost: admin\r\n\
+                       X-Portcullis-Admin: reload\r\nContent-Length: 0\r\n\r\n";
+        Connection::open(self.admin).send(request.as_bytes())
     }
 
     /// The access log so far, at least `lines` long, and what the gateway wrote to it.

@@ -1,9 +1,13 @@
 //! Where the process is in its life: what readiness says, and whether connections are kept.
 
+mod reload;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+
+pub use reload::{Outcome, Reloader, Requests, channel};
 
 use crate::metrics::Metrics;
 
