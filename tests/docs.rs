@@ -406,6 +406,9 @@ fn every_key_of_the_file_is_known() {
                     "twice",
                     "both say where to ask",
                     "there is no `refresh`",
+                    "both say which path goes on",
+                    "has no place beside `redirect` and `respond`",
+                    "a route has one of `redirect` and `respond`",
                 ]
                 .iter()
                 .any(|words| problem.what.contains(words)),

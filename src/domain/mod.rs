@@ -12,8 +12,10 @@
 //! | [`Permit`] | proof that it was met |
 //! | [`Denial`] | why it was not |
 //! | [`Reason`] | one word for the outcome of a request, from a closed list |
-//! | [`Route`], [`RouteTable`] | where requests go |
+//! | [`Route`], [`RouteTable`] | which requests are whose |
+//! | [`Action`] | where they go, or what they are answered |
 
+mod action;
 mod claims;
 mod denial;
 mod grant;
@@ -23,12 +25,14 @@ mod path;
 mod path_pattern;
 mod policy;
 mod reason;
+mod rewrite;
 mod route;
 mod route_table;
 mod secret;
 mod signing_key;
 mod token;
 
+pub use action::{Action, Forward, Redirect, StaticAnswer, UpstreamId};
 pub use claims::{Claims, MAX_CLAIM_BYTES};
 pub use denial::{Challenge, Denial};
 pub use grant::{BadAnswer, Grant, Verdict};
@@ -38,7 +42,8 @@ pub use path::{MalformedPath, RequestPath};
 pub use path_pattern::PathPattern;
 pub use policy::{Access, Permit, Policy, ScopeRule};
 pub use reason::{Decision, Reason};
-pub use route::{Route, UpstreamId};
+pub use rewrite::Rewrite;
+pub use route::Route;
 pub use route_table::{RouteConflict, RouteTable, Routed};
 pub use secret::Secret;
 pub use signing_key::SigningKey;

@@ -100,15 +100,31 @@ fn decode(bytes: &[u8]) -> Result<(String, String), MalformedPath> {
         if decoded.is_ascii_alphanumeric() || matches!(decoded, b'-' | b'.' | b'_' | b'~') {
             sent.push(char::from(decoded));
         } else {
-            sent.push('%');
-            for half in [high, low] {
-                sent.push(char::from(b"0123456789ABCDEF"[usize::from(half)]));
-            }
+            escape(decoded, &mut sent);
         }
         rest = &tail[2..];
     }
     let matched = String::from_utf8(matched).map_err(|_| MalformedPath)?;
     Ok((matched, sent))
+}
+
+/// The normal form of a decoded piece of a path: escaped is only what has to be.
+pub(super) fn encode(text: &str) -> String {
+    let mut sent = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match PLAIN[usize::from(byte)] && byte != b'%' {
+            true => sent.push(char::from(byte)),
+            false => escape(byte, &mut sent),
+        }
+    }
+    sent
+}
+
+fn escape(byte: u8, sent: &mut String) {
+    sent.push('%');
+    for half in [byte >> 4, byte & 15] {
+        sent.push(char::from(b"0123456789ABCDEF"[usize::from(half)]));
+    }
 }
 
 fn hex(digit: u8) -> Result<u8, MalformedPath> {

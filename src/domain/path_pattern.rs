@@ -14,13 +14,21 @@ pub struct PathPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
     Literal(Box<str>),
-    Parameter,
+    /// With its name, which only rewriting asks for.
+    Parameter(Box<str>),
 }
 
 impl PathPattern {
     /// # Errors
     /// What is wrong with `text`, in words that end a sentence.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let pattern = Self::parse_template(text)?;
+        check_names(&pattern.segments)?;
+        Ok(pattern)
+    }
+
+    /// The same for a path that is written, not matched: it may name a parameter twice.
+    pub(super) fn parse_template(text: &str) -> Result<Self, &'static str> {
         let Some(body) = text.strip_prefix('/') else {
             return Err("a path begins with `/`");
         };
@@ -32,7 +40,7 @@ impl PathPattern {
             },
             None => (Some(body), false),
         };
-        let segments = body.map_or(Ok(Box::default()), |body| {
+        let segments: Box<[Segment]> = body.map_or(Ok(Box::default()), |body| {
             let last = body.split('/').count() - 1;
             body.split('/')
                 .enumerate()
@@ -52,7 +60,7 @@ impl Segment {
         if let Some(name) = segment.strip_prefix(':') {
             return match name {
                 "" => Err("a parameter needs a name, as in `/users/:id`"),
-                _ => Ok(Self::Parameter),
+                _ => Ok(Self::Parameter(name.into())),
             };
         }
         match segment {
@@ -74,4 +82,25 @@ impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// A parameter stands for one segment.
+fn check_names(segments: &[Segment]) -> Result<(), &'static str> {
+    for (position, segment) in segments.iter().enumerate() {
+        let again = segments[..position].contains(segment);
+        if again && matches!(segment, Segment::Parameter(_)) {
+            return Err("two parameters have the same name");
+        }
+    }
+    Ok(())
+}
+
+/// What stands behind the first `segments` segments of a path and the slash after them; `None`: the
+/// path has no more.
+pub(super) fn after(path: &str, segments: usize) -> Option<&str> {
+    let mut rest = path.strip_prefix('/');
+    for _ in 0..segments {
+        rest = rest?.split_once('/').map(|(_, rest)| rest);
+    }
+    rest
 }

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::{Access, HostPattern, Methods, PathPattern};
+use super::{Access, Action, Forward, HostPattern, Methods, PathPattern};
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
 #[derive(Clone, Debug)]
@@ -14,13 +14,19 @@ pub struct Route {
     pub path: PathPattern,
     pub methods: Methods,
     pub access: Access,
-    pub upstream: UpstreamId,
+    pub action: Action,
     /// Header to claim: what the upstream is told about the caller.
     pub identity_headers: Box<[(HeaderName, Box<str>)]>,
     /// Whether the caller's token goes on to the upstream.
     pub forward_token: bool,
 }
 
-/// Position of an upstream in the settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamId(pub usize);
+impl Route {
+    /// How its requests go on; `None` when the gateway answers them itself.
+    pub fn forward(&self) -> Option<&Forward> {
+        match &self.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
+}

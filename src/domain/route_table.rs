@@ -37,7 +37,9 @@ impl Node {
     fn place(&mut self, segments: &[Segment]) -> &mut Self {
         match segments {
             [] => self,
-            [Segment::Parameter, rest @ ..] => self.parameter.get_or_insert_default().place(rest),
+            [Segment::Parameter(_), rest @ ..] => {
+                self.parameter.get_or_insert_default().place(rest)
+            }
             [Segment::Literal(text), rest @ ..] => {
                 let position = self.position(text).unwrap_or_else(|position| {
                     self.literals
@@ -172,7 +174,7 @@ impl RouteTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Access, HostPattern, PathPattern, Policy, UpstreamId};
+    use crate::domain::{Access, Action, Forward, HostPattern, PathPattern, Policy, UpstreamId};
 
     fn route(host: Option<&str>, path: &str, methods: &[&str]) -> Route {
         Route {
@@ -184,7 +186,10 @@ mod tests {
                 names => Methods::parse(names).unwrap(),
             },
             access: Access::Token(Policy::default()),
-            upstream: UpstreamId(0),
+            action: Action::Forward(Forward {
+                upstream: UpstreamId(0),
+                rewrite: None,
+            }),
             identity_headers: Box::default(),
             forward_token: false,
         }

@@ -29,7 +29,7 @@ pub struct Context {
     /// How the verdict was come by.
     pub from: Option<From>,
     pub token: Option<TokenKey>,
-    /// The path in its normal form, where that is not how it came.
+    /// The path that goes on, in its normal form and rewritten, where that is not how it came.
     pub normal_path: Option<String>,
     /// The question to the key manager, if there was one.
     pub asked: Option<Asked>,

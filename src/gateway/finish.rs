@@ -28,7 +28,7 @@ impl Gateway {
         metrics.count(context.method, status, reason);
         metrics.observe(status, total, overhead);
         let upstream = context.route.filter(|_| upstream_time.is_some());
-        let upstream = upstream.map(|route| snapshot.upstream_of(route));
+        let upstream = upstream.and_then(|route| snapshot.upstream_of(route));
         if let (Some(upstream), Some(time)) = (upstream, upstream_time) {
             count_upstream(&upstream.metrics, context, reason, time);
         }

@@ -4,9 +4,12 @@
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{
+    Error, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+};
 
-use super::context::Context;
+use super::{context::Context, snapshot::Known};
 use crate::{
     domain::Route,
     telemetry::{TRACEPARENT, TRACESTATE},
@@ -112,7 +115,9 @@ pub fn prepare(
     context: &Context,
 ) -> pingora::Result<()> {
     let snapshot = &context.snapshot;
-    let upstream = &snapshot.upstream_of(route).upstream;
+    let Some(Known { upstream, .. }) = snapshot.upstream_of(route) else {
+        return Error::e_explain(ErrorType::InternalError, "this route goes nowhere");
+    };
     let route = snapshot.route(route);
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = http::request::Parts::from(std::mem::replace(request, nothing));

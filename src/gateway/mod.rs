@@ -8,6 +8,7 @@ mod address;
 mod context;
 mod finish;
 mod forward;
+mod local;
 mod recorder;
 mod respond;
 mod snapshot;
@@ -107,9 +108,16 @@ fn find_route<'s>(
         Routed::MethodNotAllowed(allowed) => return Err(Denial::MethodNotAllowed { allowed }),
     };
     let is_origin_form = request.raw_path().first() == Some(&b'/');
-    if path.sent != request.uri.path() || !is_origin_form {
-        context.normal_path = Some(path.sent.into_owned());
-    }
+    let rewrite = snapshot
+        .route(position)
+        .forward()
+        .and_then(|forward| forward.rewrite.as_ref());
+    context.normal_path = match rewrite {
+        Some(rewrite) => Some(rewrite.apply(&path.sent)),
+        None => {
+            (path.sent != request.uri.path() || !is_origin_form).then(|| path.sent.into_owned())
+        }
+    };
     context.route = Some(position);
     context.fly(&snapshot.route_metrics(context.route).in_flight);
     match snapshot.route(position).access.without_token() {
@@ -183,7 +191,7 @@ impl ProxyHttp for Gateway {
         match self.authorize(session, context).await {
             Ok(permit) => {
                 context.permit = Some(permit);
-                Ok(false)
+                local::answer(session, context).await
             }
             Err(refusal) => {
                 self.refuse(session, context, &refusal).await?;
@@ -197,12 +205,15 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let (Some(route), Some(_)) = (context.route, &context.permit) else {
+        let known = context
+            .route
+            .and_then(|route| context.snapshot.upstream_of(route));
+        let (Some(known), Some(_)) = (known, &context.permit) else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a permit");
         };
         context.upstream.started = Some(Instant::now());
         context.upstream.span = self.recorder.tracer.as_ref().map(|_| context.trace.child());
-        Ok(context.snapshot.upstream_of(route).upstream.peer())
+        Ok(known.upstream.peer())
     }
 
     async fn connected_to_upstream(

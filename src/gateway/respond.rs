@@ -191,22 +191,33 @@ pub async fn refuse(
     refusal: &Refusal,
     request_id: &str,
 ) -> pingora::Result<()> {
+    let body = refusal.body(request_id);
+    let header = refusal.header(body.len())?;
+    write(session, header, Bytes::from(body)).await
+}
+
+/// Writes an answer of the gateway's own to the caller; the body is left out where the method wants
+/// it so.
+///
+/// # Errors
+/// The caller went away.
+pub async fn write(
+    session: &mut Session,
+    header: ResponseHeader,
+    body: Bytes,
+) -> pingora::Result<()> {
     if may_keep_connection(session) {
         // What is left of the body is read away after the answer.
         session.set_close_on_response_before_downstream_finish(false);
     } else {
         session.set_keepalive(None);
     }
-    let body = refusal.body(request_id);
-    let header = refusal.header(body.len())?;
-    let head_only = session.req_header().method == Method::HEAD;
+    let ends = body.is_empty() || session.req_header().method == Method::HEAD;
     session
-        .write_response_header(Box::new(header), head_only)
+        .write_response_header(Box::new(header), ends)
         .await?;
-    if !head_only {
-        session
-            .write_response_body(Some(Bytes::from(body)), true)
-            .await?;
+    if !ends {
+        session.write_response_body(Some(body), true).await?;
     }
     Ok(())
 }

@@ -74,8 +74,9 @@ impl Snapshot {
         }
     }
 
-    /// The upstream of the route at `position`.
-    pub(super) fn upstream_of(&self, position: usize) -> &Known {
-        &self.upstreams[self.route(position).upstream.0]
+    /// The upstream of the route at `position`; `None` when the gateway answers itself.
+    pub(super) fn upstream_of(&self, position: usize) -> Option<&Known> {
+        let forward = self.route(position).forward()?;
+        Some(&self.upstreams[forward.upstream.0])
     }
 }

@@ -9,6 +9,7 @@ mod forwarding;
 mod key_manager;
 mod observability;
 mod reload;
+mod routes;
 mod support;
 mod token_path;
 mod tracing;

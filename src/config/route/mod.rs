@@ -1,6 +1,7 @@
 //! `[[route]]`: which requests, what they need, where they go.
 
 mod access;
+mod action;
 mod identity;
 mod matching;
 
@@ -10,10 +11,11 @@ use super::{
     problem::Place,
     section::{Placed, Section},
     settings::UpstreamSettings,
-    upstream::{self, Upstreams},
+    upstream::Upstreams,
 };
 use crate::domain::{Access, HostPattern, Methods, PathPattern, Route, RouteTable};
 use access::access;
+use action::action;
 use identity::identity_headers;
 use matching::{checked, methods, parsed};
 
@@ -110,7 +112,7 @@ fn route(
         }
     };
     let methods = methods(section);
-    let upstream = upstream::read(section, upstreams);
+    let action = action(section, path.as_ref(), upstreams);
     let access = access(section, clock_skew);
     let forward_token = section
         .boolean("forward_token")
@@ -134,7 +136,7 @@ fn route(
         path,
         methods,
         access: access?,
-        upstream: upstream?,
+        action: action?,
         identity_headers,
         forward_token,
     })
