@@ -83,8 +83,10 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
         Denial::MultipleTokens,
         Denial::NotYetValid,
         Denial::NoToken,
+        Denial::OriginNotAllowed,
         Denial::RouteNotFound,
         Denial::TokenTooLong,
+        Denial::UnknownExpectation,
         Denial::WrongTokenType,
     ] {
         assert_shown(denial.reason(), denial.status());

@@ -28,7 +28,7 @@ const ORDER: [&str; 17] = [
 ];
 
 /// Foreign crates, and the modules that may name them.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("clap", &["cli"]),
     (
         "prometheus",
@@ -74,6 +74,9 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ),
     ("tracing_subscriber", &["cli"]),
     ("mimalloc", &["main"]),
+    ("brotli", &["gateway"]),
+    ("flate2", &["gateway"]),
+    ("zstd", &["gateway"]),
 ];
 
 const MAX_LINES: usize = 400;

@@ -6,6 +6,7 @@
 mod check;
 mod credential;
 mod env;
+mod headers;
 mod key_manager;
 mod oauth2;
 mod pem;

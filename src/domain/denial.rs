@@ -28,8 +28,12 @@ pub enum Denial {
     MultipleTokens,
     NotYetValid,
     NoToken,
+    /// A page of another origin asks whether it may use the route.
+    OriginNotAllowed,
     RouteNotFound,
     TokenTooLong,
+    /// `Expect` has something else than `100-continue` (RFC 9110 §10.1.1).
+    UnknownExpectation,
     WrongTokenType,
 }
 
@@ -49,7 +53,8 @@ impl Denial {
             Self::MalformedRequest | Self::MultipleTokens | Self::TokenTooLong => {
                 StatusCode::BAD_REQUEST
             }
-            Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
+            Self::InsufficientScope { .. } | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::RouteNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::AudienceMismatch
@@ -77,8 +82,10 @@ impl Denial {
             Self::MultipleTokens => Reason::MultipleTokens,
             Self::NotYetValid => Reason::NotYetValid,
             Self::NoToken => Reason::NoToken,
+            Self::OriginNotAllowed => Reason::OriginNotAllowed,
             Self::RouteNotFound => Reason::RouteNotFound,
             Self::TokenTooLong => Reason::TokenTooLong,
+            Self::UnknownExpectation => Reason::UnknownExpectation,
             Self::WrongTokenType => Reason::WrongTokenType,
         }
     }
@@ -96,7 +103,11 @@ impl Denial {
             | Self::MalformedToken
             | Self::NotYetValid
             | Self::WrongTokenType => Some(Challenge::InvalidToken),
-            Self::MalformedRequest | Self::MethodNotAllowed { .. } | Self::RouteNotFound => None,
+            Self::MalformedRequest
+            | Self::MethodNotAllowed { .. }
+            | Self::OriginNotAllowed
+            | Self::RouteNotFound
+            | Self::UnknownExpectation => None,
         }
     }
 
@@ -113,9 +124,11 @@ impl Denial {
             Self::MethodNotAllowed { .. } => "This method is not allowed here",
             Self::MultipleTokens => "Send one access token, in one Authorization header",
             Self::NotYetValid => "The access token is not valid yet",
+            Self::OriginNotAllowed => "Pages of this origin may not call this",
             Self::NoToken => "This needs an access token in the Authorization header",
             Self::RouteNotFound => "There is nothing here",
             Self::TokenTooLong => "The access token is too long",
+            Self::UnknownExpectation => "Only 100-continue can be expected here",
             Self::WrongTokenType => "This kind of token is not accepted as a bearer token",
         }
     }

@@ -109,6 +109,11 @@ impl Methods {
         self.0 & other.0 != 0
     }
 
+    /// Whether all of `other` are here.
+    pub fn covers(self, other: Self) -> bool {
+        self.union(other) == self
+    }
+
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -17,8 +17,12 @@
 
 mod action;
 mod claims;
+mod coding;
+mod cors;
 mod denial;
 mod grant;
+mod grpc;
+mod header_rules;
 mod host_pattern;
 mod method;
 mod path;
@@ -34,8 +38,12 @@ mod token;
 
 pub use action::{Action, Forward, Redirect, StaticAnswer, UpstreamId};
 pub use claims::{Claims, MAX_CLAIM_BYTES};
+pub use coding::{Coding, may_be_coded};
+pub use cors::{AskedHeaders, Cors, OriginPattern, Origins};
 pub use denial::{Challenge, Denial};
 pub use grant::{BadAnswer, Grant, Verdict};
+pub use grpc::{Grpc, grpc_status, grpc_timeout};
+pub use header_rules::{HeaderChanges, HeaderRules, Way, is_untouchable};
 pub use host_pattern::HostPattern;
 pub use method::{KnownMethod, Methods};
 pub use path::{MalformedPath, RequestPath};

@@ -54,6 +54,8 @@ reasons! {
     Active = "active", Allow;
     /// The route is public.
     Public = "public", Skipped;
+    /// A browser's question whether a page may send a request: the gateway answers it itself.
+    Preflight = "preflight", Skipped;
     /// No bearer token was sent.
     NoToken = "no_token", Deny;
     /// The credential is not a `b64token` (RFC 6750 §2.1).
@@ -84,6 +86,10 @@ reasons! {
     RouteNotFound = "route_not_found", Deny;
     /// A route has this path, but not this method.
     MethodNotAllowed = "method_not_allowed", Deny;
+    /// A page of an origin that the route does not name.
+    OriginNotAllowed = "origin_not_allowed", Deny;
+    /// The request expects something that the gateway cannot do.
+    UnknownExpectation = "unknown_expectation", Deny;
     /// The key manager did not answer in time.
     IntrospectionTimeout = "introspection_timeout", Error;
     /// The key manager could not be reached, or answered 5xx.

@@ -2,7 +2,9 @@
 
 use http::HeaderName;
 
-use super::{Access, Action, Forward, HostPattern, Methods, PathPattern};
+use super::{
+    Access, Action, Coding, Cors, Forward, HeaderRules, HostPattern, Methods, PathPattern,
+};
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
 #[derive(Clone, Debug)]
@@ -19,6 +21,12 @@ pub struct Route {
     pub identity_headers: Box<[(HeaderName, Box<str>)]>,
     /// Whether the caller's token goes on to the upstream.
     pub forward_token: bool,
+    /// `None`: browsers are told nothing.
+    pub cors: Option<Box<Cors>>,
+    /// `None`: no rules.
+    pub headers: Option<Box<HeaderRules>>,
+    /// Ways to compress answers, the best first; none: they go on as they came.
+    pub compression: Box<[Coding]>,
 }
 
 impl Route {

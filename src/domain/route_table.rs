@@ -192,6 +192,9 @@ mod tests {
             }),
             identity_headers: Box::default(),
             forward_token: false,
+            cors: None,
+            headers: None,
+            compression: Box::default(),
         }
     }
 

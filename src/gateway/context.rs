@@ -11,7 +11,7 @@ use prometheus::IntGauge;
 use super::{Snapshot, respond::Refusal};
 use crate::{
     auth::{From, Moment},
-    domain::{Grant, KnownMethod, Permit, Reason, TokenKey},
+    domain::{Grant, KnownMethod, Permit, Reason, Route, TokenKey},
     telemetry::TraceContext,
 };
 
@@ -83,9 +83,17 @@ impl Context {
         }
     }
 
-    /// Counts the request among those in flight until the context goes, however it goes.
-    pub fn fly(&mut self, gauge: &IntGauge) {
-        self.in_flight = Some(InFlight::new(gauge));
+    /// The request is this route's; it counts among those in flight until the context goes, however
+    /// it goes.
+    pub fn enter(&mut self, route: usize) {
+        self.route = Some(route);
+        let metrics = self.snapshot.route_metrics(self.route);
+        self.in_flight = Some(InFlight::new(&metrics.in_flight));
+    }
+
+    /// The route, once it is found.
+    pub fn known_route(&self) -> Option<&Route> {
+        Some(self.snapshot.route(self.route?))
     }
 
     pub fn refuse(&mut self, refusal: &Refusal) {

@@ -11,7 +11,7 @@ use pingora::{
 
 use super::{context::Context, snapshot::Known};
 use crate::{
-    domain::Route,
+    domain::{HeaderChanges, Route},
     telemetry::{TRACEPARENT, TRACESTATE},
 };
 
@@ -122,6 +122,9 @@ pub fn prepare(
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = http::request::Parts::from(std::mem::replace(request, nothing));
     let headers = &mut parts.headers;
+    if let Some(rules) = &route.headers {
+        change(headers, &rules.request);
+    }
     headers.reserve(ADDED_HEADERS + route.identity_headers.len());
     snapshot
         .protected
@@ -149,6 +152,19 @@ pub fn prepare(
     match &context.normal_path {
         Some(path) => set_path(request, path),
         None => Ok(()),
+    }
+}
+
+/// Rules come before what the gateway itself says and takes away, so that they can touch none of it.
+fn change(headers: &mut HeaderMap, changes: &HeaderChanges) {
+    for name in &changes.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &changes.set {
+        headers.insert(name.clone(), value.clone());
+    }
+    for (name, value) in &changes.add {
+        headers.append(name.clone(), value.clone());
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::{Error, ErrorType, OrErr, http::ResponseHeader, proxy::Session};
 
-use super::{context::Context, respond};
+use super::{answer, context::Context, respond};
 use crate::domain::{Action, Redirect, RequestPath, StaticAnswer};
 
 /// Gives the answer of the request's route, if the route itself has one; false: the request goes
@@ -12,15 +12,16 @@ use crate::domain::{Action, Redirect, RequestPath, StaticAnswer};
 ///
 /// # Errors
 /// The caller went away.
-pub async fn answer(session: &mut Session, context: &Context) -> pingora::Result<bool> {
+pub async fn give(session: &mut Session, context: &Context) -> pingora::Result<bool> {
     let Some(position) = context.route else {
         return Ok(false);
     };
-    let (header, body) = match &context.snapshot.route(position).action {
+    let (mut header, body) = match &context.snapshot.route(position).action {
         Action::Forward(_) => return Ok(false),
         Action::Redirect(to) => (redirect(to, session)?, Bytes::new()),
         Action::Respond(answer) => (static_answer(answer)?, answer.body.clone()),
     };
+    answer::dress(&mut header, session, context);
     respond::write(session, header, body).await?;
     Ok(true)
 }

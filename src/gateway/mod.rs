@@ -5,11 +5,15 @@
 
 mod access_log;
 mod address;
+mod answer;
+mod compression;
 mod context;
+mod cors;
 mod finish;
 mod forward;
 mod local;
 mod recorder;
+mod request;
 mod respond;
 mod snapshot;
 
@@ -17,10 +21,12 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use http::{HeaderValue, StatusCode, Version, header};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
     protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
@@ -32,12 +38,13 @@ pub use snapshot::{Parts, Snapshot};
 
 use crate::{
     auth::Verified,
-    domain::{Denial, KnownMethod, Permit, Policy, RequestPath, Routed, extract},
+    domain::{Cors, Denial, KnownMethod, Permit, Policy, Reason, RequestPath, Routed, extract},
     lifecycle::Lifecycle,
     telemetry::{TRACEPARENT, TraceContext},
 };
 use address::dotted;
 use context::{Asked, Context};
+use request::{check_expectation, host_of};
 use respond::Refusal;
 
 /// Answers requests by the configuration that is in force.
@@ -66,17 +73,22 @@ impl Gateway {
         &self,
         session: &mut Session,
         context: &mut Context,
-    ) -> Result<Permit, Refusal> {
+    ) -> Result<Decided, Refusal> {
         // Held apart from the context, which changes on the way.
         let snapshot = Arc::clone(&context.snapshot);
         let policy = match find_route(&snapshot, session.req_header(), context)? {
-            Found::Public(permit) => return Ok(permit),
+            Found::Public(permit) => return Ok(Decided::Pass(permit)),
+            Found::Preflight(cors) => {
+                let answer = cors::preflight(cors, session.req_header())?;
+                return Ok(Decided::Answer(Box::new(answer), Reason::Preflight));
+            }
             Found::Protected(policy) => policy,
         };
         let verified = verify(&snapshot, session.req_header(), context).await?;
         let cached = verified.from == crate::auth::From::Hit;
         context.from = Some(verified.from);
-        Ok(policy.check(&verified.verdict, context.started.unix, cached)?)
+        let permit = policy.check(&verified.verdict, context.started.unix, cached)?;
+        Ok(Decided::Pass(permit))
     }
 
     /// Writes a refusal and remembers it for the log.
@@ -87,7 +99,7 @@ impl Gateway {
         refusal: &Refusal,
     ) -> pingora::Result<()> {
         context.refuse(refusal);
-        respond::refuse(session, refusal, context.trace.trace_id()).await
+        respond::refuse(session, refusal, context).await
     }
 }
 
@@ -101,8 +113,17 @@ fn find_route<'s>(
     if !request.raw_path_is_utf8() {
         return Err(Denial::MalformedRequest);
     }
+    check_expectation(request)?;
     let path = RequestPath::parse(request.uri.path()).map_err(|_| Denial::MalformedRequest)?;
-    let position = match snapshot.routes.find(host, context.method, &path.matched) {
+    let find = |method| snapshot.routes.find(host, method, &path.matched);
+    if let Some(method) = cors::asked_method(request)
+        && let Routed::To(position) = find(method)
+        && let Some(cors) = &snapshot.route(position).cors
+    {
+        context.enter(position);
+        return Ok(Found::Preflight(cors));
+    }
+    let position = match find(context.method) {
         Routed::To(position) => position,
         Routed::NotFound => return Err(Denial::RouteNotFound),
         Routed::MethodNotAllowed(allowed) => return Err(Denial::MethodNotAllowed { allowed }),
@@ -118,8 +139,7 @@ fn find_route<'s>(
             (path.sent != request.uri.path() || !is_origin_form).then(|| path.sent.into_owned())
         }
     };
-    context.route = Some(position);
-    context.fly(&snapshot.route_metrics(context.route).in_flight);
+    context.enter(position);
     match snapshot.route(position).access.without_token() {
         Ok(permit) => Ok(Found::Public(permit)),
         Err(policy) => Ok(Found::Protected(policy)),
@@ -150,10 +170,19 @@ async fn verify(
     Ok(result?)
 }
 
-/// A route's answer to the question whether a token is needed.
+/// What a route asks for before a request may pass.
 enum Found<'a> {
     Public(Permit),
     Protected(&'a Policy),
+    /// A browser asks first whether a page may send the request.
+    Preflight(&'a Cors),
+}
+
+/// What becomes of a request that is not refused.
+enum Decided {
+    Pass(Permit),
+    /// The gateway answers itself.
+    Answer(Box<ResponseHeader>, Reason),
 }
 
 #[async_trait]
@@ -162,6 +191,10 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Context {
         Context::new(self.current.load_full())
+    }
+
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(compression::Compressors));
     }
 
     async fn early_request_filter(
@@ -189,9 +222,15 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> pingora::Result<bool> {
         match self.authorize(session, context).await {
-            Ok(permit) => {
+            Ok(Decided::Pass(permit)) => {
                 context.permit = Some(permit);
-                local::answer(session, context).await
+                local::give(session, context).await
+            }
+            Ok(Decided::Answer(mut answer, reason)) => {
+                context.refused = Some((answer.status, reason));
+                answer::dress_own(&mut answer, session, context);
+                respond::write(session, *answer, Bytes::new()).await?;
+                Ok(true)
             }
             Err(refusal) => {
                 self.refuse(session, context, &refusal).await?;
@@ -258,10 +297,11 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        answer::dress(answer, session, context);
         if self.recorder.server_timing && !answer.status.is_informational() {
             recorder::tell_times(answer, context)?;
         }
@@ -280,13 +320,12 @@ impl ProxyHttp for Gateway {
                 context.refuse(&refusal);
                 if session.response_written().is_none() {
                     // Who is gone cannot be told.
-                    let id = context.trace.trace_id();
-                    let _ = respond::refuse(session, &refusal, id).await;
+                    let _ = respond::refuse(session, &refusal, context).await;
                 }
                 refusal.status.as_u16()
             }
             None => {
-                context.refused = Some((client_closed(), crate::domain::Reason::ClientClosed));
+                context.refused = Some((client_closed(), Reason::ClientClosed));
                 0
             }
         };
@@ -324,35 +363,6 @@ fn client_closed() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
-/// The one host that a request is for: its authority in HTTP/2, else its one `Host` header (RFC 9112
-/// §3.2). Pingora has refused an absolute-form target whose authority is not the header's.
-fn host_of(request: &RequestHeader) -> Result<&str, Denial> {
-    let mut hosts = request.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Denial::MalformedRequest);
-    }
-    if let Some(authority) = request.uri.authority() {
-        return Ok(authority.host());
-    }
-    let host = match host {
-        Some(host) => host.to_str().map_err(|_| Denial::MalformedRequest)?,
-        None if request.version == Version::HTTP_10 => return Ok(""),
-        None => return Err(Denial::MalformedRequest),
-    };
-    Ok(without_port(host))
-}
-
-/// A port has five digits at the most, so looking from the end is soon over.
-fn without_port(host: &str) -> &str {
-    let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
-    let end = host.len() - digits;
-    match host.as_bytes()[..end].last() {
-        Some(b':') => &host[..end - 1],
-        _ => host,
-    }
-}
-
 fn client_address(session: &Session) -> Option<HeaderValue> {
     match session.client_addr()?.as_inet()?.ip() {
         IpAddr::V4(address) => {
@@ -360,47 +370,5 @@ fn client_address(session: &Session) -> Option<HeaderValue> {
             HeaderValue::from_bytes(&text[..length]).ok()
         }
         IpAddr::V6(address) => HeaderValue::from_str(&address.to_string()).ok(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(hosts: &[&str], target: &str, version: Version) -> RequestHeader {
-        let mut request = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
-        request.set_version(version);
-        for host in hosts {
-            request.append_header("host", *host).unwrap();
-        }
-        request
-    }
-
-    #[test]
-    fn one_host_or_none() {
-        let cases = [
-            (&["a.example"][..], "/x", Version::HTTP_11, Ok("a.example")),
-            (&["a.example:8080"], "/x", Version::HTTP_11, Ok("a.example")),
-            (&["[::1]:8080"], "/x", Version::HTTP_11, Ok("[::1]")),
-            (&["[::1]"], "/x", Version::HTTP_11, Ok("[::1]")),
-            (&[], "/x", Version::HTTP_10, Ok("")),
-            (&[], "/x", Version::HTTP_11, Err(Denial::MalformedRequest)),
-            (
-                &["a", "b"],
-                "/x",
-                Version::HTTP_11,
-                Err(Denial::MalformedRequest),
-            ),
-            (
-                &["a", "a"],
-                "/x",
-                Version::HTTP_10,
-                Err(Denial::MalformedRequest),
-            ),
-        ];
-        for (hosts, target, version, expected) in cases {
-            let request = request(hosts, target, version);
-            assert_eq!(host_of(&request), expected, "{hosts:?} {target}");
-        }
     }
 }

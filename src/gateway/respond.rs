@@ -1,15 +1,18 @@
 //! What the gateway answers itself: refusals and failures, as `application/problem+json` (RFC 9457)
-//! with the challenge of RFC 6750.
+//! with the challenge of RFC 6750, or as gRPC statuses.
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora::{ErrorSource, ErrorType, http::ResponseHeader, proxy::Session};
+use pingora::{
+    ErrorSource, ErrorType, http::ResponseHeader, protocols::http::ServerSession, proxy::Session,
+};
 
+use super::{answer, context::Context};
 use crate::{
     auth::Unavailable,
-    domain::{Denial, Reason},
+    domain::{Denial, Grpc, Reason, grpc_status},
 };
 
 /// Bodies up to here are read to their end, so that the connection can be kept; longer ones close
@@ -163,6 +166,21 @@ impl Refusal {
         }
         Ok(answer)
     }
+
+    /// The refusal as gRPC callers understand it: a status in the header, and nothing after it.
+    fn grpc_header(&self, call: Grpc) -> pingora::Result<ResponseHeader> {
+        let mut answer = ResponseHeader::build(StatusCode::OK, Some(6))?;
+        answer.insert_header(header::CONTENT_TYPE, call.content_type())?;
+        answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+        let status = HeaderValue::from(u16::from(grpc_status(self.status)));
+        answer.insert_header("grpc-status", status)?;
+        // Words of ours without characters that would have to be escaped.
+        answer.insert_header("grpc-message", HeaderValue::from_static(self.detail))?;
+        if let Some(challenge) = &self.challenge {
+            answer.insert_header(header::WWW_AUTHENTICATE, challenge.as_str())?;
+        }
+        Ok(answer)
+    }
 }
 
 fn is_connect(kind: &ErrorType) -> bool {
@@ -189,11 +207,17 @@ fn is_connect(kind: &ErrorType) -> bool {
 pub async fn refuse(
     session: &mut Session,
     refusal: &Refusal,
-    request_id: &str,
+    context: &Context,
 ) -> pingora::Result<()> {
-    let body = refusal.body(request_id);
-    let header = refusal.header(body.len())?;
-    write(session, header, Bytes::from(body)).await
+    let (mut header, body) = match Grpc::of(&session.req_header().headers) {
+        Some(call) => (refusal.grpc_header(call)?, Bytes::new()),
+        None => {
+            let body = refusal.body(context.trace.trace_id());
+            (refusal.header(body.len())?, Bytes::from(body))
+        }
+    };
+    answer::dress_own(&mut header, session, context);
+    write(session, header, body).await
 }
 
 /// Writes an answer of the gateway's own to the caller; the body is left out where the method wants
@@ -213,6 +237,10 @@ pub async fn write(
         session.set_keepalive(None);
     }
     let ends = body.is_empty() || session.req_header().method == Method::HEAD;
+    // In one frame: gRPC takes a status from the header only if nothing can follow.
+    if let (true, ServerSession::H2(stream)) = (ends, session.as_downstream_mut()) {
+        return stream.write_response_header(Box::new(header), true);
+    }
     session
         .write_response_header(Box::new(header), ends)
         .await?;

@@ -4,8 +4,11 @@
 
 mod auth_server;
 mod bad_requests;
+mod compression;
+mod cors;
 mod credentials;
 mod forwarding;
+mod headers;
 mod key_manager;
 mod observability;
 mod reload;

@@ -279,6 +279,37 @@ impl Connection {
         Some(answer)
     }
 
+    /// Exactly so many bytes; `None` when the connection ends before.
+    pub fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.0.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// A body in chunks, put together; `None` when it ends before its last chunk.
+    pub fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let chunk = self.chunk()?;
+            if chunk.is_empty() {
+                return Some(body);
+            }
+            body.extend(chunk);
+        }
+    }
+
+    /// One chunk; the last one is empty.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let mut size = String::new();
+        while !size.ends_with("\r\n") {
+            size.push(char::from(self.bytes(1)?[0]));
+        }
+        let size = usize::from_str_radix(size.trim_end(), 16).ok()?;
+        let chunk = self.bytes(size)?;
+        self.bytes(2)?;
+        Some(chunk)
+    }
+
     /// Whether the other side has closed, or closes soon.
     pub fn is_closed(&mut self) -> bool {
         let mut rest = [0; 1024];
@@ -301,6 +332,12 @@ impl Answer {
             .iter()
             .find(|(other, _)| other == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a header.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.headers.iter().filter(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str()).collect()
     }
 
     /// A member of a problem body.

@@ -2,12 +2,15 @@
 
 mod access;
 mod action;
+mod compression;
+mod cors;
 mod identity;
 mod matching;
 
 use std::time::Duration;
 
 use super::{
+    headers::{self, Headers},
     problem::Place,
     section::{Placed, Section},
     settings::UpstreamSettings,
@@ -16,6 +19,8 @@ use super::{
 use crate::domain::{Access, HostPattern, Methods, PathPattern, Route, RouteTable};
 use access::access;
 use action::action;
+use compression::compression;
+use cors::cors;
 use identity::identity_headers;
 use matching::{checked, methods, parsed};
 
@@ -36,8 +41,9 @@ pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
     let mut routes: Vec<Route> = Vec::new();
     let mut places: Vec<Placed<String>> = Vec::new();
     let mut complete = true;
+    let mut headers = headers::read(root);
     for mut section in root.sections("route") {
-        match route(&mut section, clock_skew, &mut upstreams) {
+        match route(&mut section, clock_skew, &mut upstreams, &mut headers) {
             Some(route) => {
                 let twin = routes.iter().position(|other| other.name == route.name);
                 if let Some(twin) = twin {
@@ -60,6 +66,10 @@ pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
         }
         section.finish();
     }
+    headers.check_identity(root, |name| {
+        let mut identity = routes.iter().flat_map(|route| &route.identity_headers);
+        identity.any(|(other, _)| other == name)
+    });
     let first_protected = routes
         .iter()
         .position(|route| matches!(route.access, Access::Token(_)))
@@ -78,25 +88,29 @@ pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
         Ok(_) => None,
         Err(conflicts) => {
             for conflict in conflicts {
-                let (first, second) = (&places[conflict.first], &places[conflict.second]);
-                root.error(
-                    &second.place,
-                    format!(
-                        "{} matches the same requests as {}",
-                        second.value, first.value
-                    ),
-                    "tell them apart by `host`, `path` or `methods`",
-                );
+                tell_tie(root, &places[conflict.first], &places[conflict.second]);
             }
             None
         }
     }
 }
 
+fn tell_tie(root: &Section<'_>, first: &Placed<String>, second: &Placed<String>) {
+    root.error(
+        &second.place,
+        format!(
+            "{} matches the same requests as {}",
+            second.value, first.value
+        ),
+        "tell them apart by `host`, `path` or `methods`",
+    );
+}
+
 fn route(
     section: &mut Section<'_>,
     clock_skew: Duration,
     upstreams: &mut Upstreams,
+    headers: &mut Headers,
 ) -> Option<Route> {
     let name = section.text("name");
     let host = parsed(section, "host", HostPattern::parse);
@@ -118,6 +132,9 @@ fn route(
         .boolean("forward_token")
         .is_some_and(|value| value.value);
     let identity_headers = identity_headers(section);
+    let cors = cors(section, methods);
+    let headers = headers.of_route(section);
+    let compression = compression(section);
     let (path, host, methods) = (path?, host?, methods?);
     if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
         section.error(
@@ -139,6 +156,9 @@ fn route(
         action: action?,
         identity_headers,
         forward_token,
+        cors: cors?,
+        headers: (!headers.is_empty()).then(|| Box::new(headers)),
+        compression,
     })
 }
 

@@ -1,0 +1,109 @@
+//! What a request says before its route is known.
+
+use http::{Version, header};
+use pingora::http::RequestHeader;
+
+use crate::domain::Denial;
+
+/// The one host that a request is for: its authority in HTTP/2, else its one `Host` header (RFC 9112
+/// §3.2). Pingora has refused an absolute-form target whose authority is not the header's.
+pub fn host_of(request: &RequestHeader) -> Result<&str, Denial> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Denial::MalformedRequest);
+    }
+    if let Some(authority) = request.uri.authority() {
+        return Ok(authority.host());
+    }
+    let host = match host {
+        Some(host) => host.to_str().map_err(|_| Denial::MalformedRequest)?,
+        None if request.version == Version::HTTP_10 => return Ok(""),
+        None => return Err(Denial::MalformedRequest),
+    };
+    Ok(without_port(host))
+}
+
+/// A port has five digits at the most, so looking from the end is soon over.
+fn without_port(host: &str) -> &str {
+    let digits = host.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let end = host.len() - digits;
+    match host.as_bytes()[..end].last() {
+        Some(b':') => &host[..end - 1],
+        _ => host,
+    }
+}
+
+/// `100-continue` is passed on, and the upstream's answer to it comes back; nothing else can be
+/// expected (RFC 9110 §10.1.1). Servers differ in what they make of other spellings.
+pub fn check_expectation(request: &RequestHeader) -> Result<(), Denial> {
+    let mut expected = request.headers.get_all(header::EXPECT).iter();
+    match (expected.next(), expected.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        _ => Err(Denial::UnknownExpectation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(hosts: &[&str], target: &str, version: Version) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
+        request.set_version(version);
+        for host in hosts {
+            request.append_header("host", *host).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn one_host_or_none() {
+        let cases = [
+            (&["a.example"][..], "/x", Version::HTTP_11, Ok("a.example")),
+            (&["a.example:8080"], "/x", Version::HTTP_11, Ok("a.example")),
+            (&["[::1]:8080"], "/x", Version::HTTP_11, Ok("[::1]")),
+            (&["[::1]"], "/x", Version::HTTP_11, Ok("[::1]")),
+            (&[], "/x", Version::HTTP_10, Ok("")),
+            (&[], "/x", Version::HTTP_11, Err(Denial::MalformedRequest)),
+            (
+                &["a", "b"],
+                "/x",
+                Version::HTTP_11,
+                Err(Denial::MalformedRequest),
+            ),
+            (
+                &["a", "a"],
+                "/x",
+                Version::HTTP_10,
+                Err(Denial::MalformedRequest),
+            ),
+        ];
+        for (hosts, target, version, expected) in cases {
+            let request = request(hosts, target, version);
+            assert_eq!(host_of(&request), expected, "{hosts:?} {target}");
+        }
+    }
+
+    #[test]
+    fn only_100_continue_can_be_expected() {
+        let cases: [(&[&str], bool); 8] = [
+            (&[], true),
+            (&["100-continue"], true),
+            (&["100-Continue"], true),
+            (&["100-continue, x"], false),
+            (&["100-continue", "100-continue"], false),
+            (&["\t100-continue;x"], false),
+            (&["y 100-continue"], false),
+            (&[""], false),
+        ];
+        for (values, may) in cases {
+            let mut request = request(&["h"], "/x", Version::HTTP_11);
+            for value in values {
+                request.append_header("expect", *value).unwrap();
+            }
+            assert_eq!(check_expectation(&request).is_ok(), may, "{values:?}");
+        }
+    }
+}
