@@ -6,7 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -549,4 +549,108 @@ fn a_changed_file_is_taken_up_by_command_and_by_signal() {
     wait_for("the signal's reload", || status("/one") == "502");
     signal(&child, "TERM");
     wait_for("the end", || ended(&mut child).is_some());
+}
+
+/// A gateway without a single refused connection while another takes its place, five times over.
+#[test]
+fn a_new_process_takes_over_and_nobody_notices() {
+    let folder = Folder::new("upgrade");
+    let base = four_ports();
+    let config = folder.file(
+        "portcullis.toml",
+        &format!(
+            "[listen]\nhttp = \"127.0.0.1:{base}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
+             [log]\naccess = \"off\"\n[process]\nupgrade_socket = \"{}\"\n",
+            base + 3,
+            folder.0.join("upgrade.sock").display(),
+        ),
+    );
+    let start = |arguments: &[&str]| {
+        command(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let is_ready = || get(base + 3, "/readyz").starts_with("HTTP/1.1 200");
+    let mut running = start(&["run", &config]);
+    wait_for("the first gateway", is_ready);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut count = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        let answer = get(base, "/x");
+                        assert!(
+                            answer.starts_with("HTTP/1.1 404"),
+                            "{answer:?} after {count}"
+                        );
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for _ in 0..5 {
+            let next = start(&["run", "--upgrade", &config]);
+            signal(&running, "QUIT");
+            wait_for("the old process to go", || ended(&mut running).is_some());
+            assert_eq!(ended(&mut running), Some(0));
+            running = next;
+            assert!(
+                is_ready(),
+                "the new process was ready before the old one went"
+            );
+        }
+        over.store(true, Ordering::Relaxed);
+        for caller in callers {
+            assert!(caller.join().unwrap() > 0);
+        }
+    });
+    signal(&running, "TERM");
+    wait_for("the end", || ended(&mut running).is_some());
+}
+
+#[test]
+fn a_new_process_that_fails_leaves_the_old_one_as_it_was() {
+    let folder = Folder::new("no-upgrade");
+    let base = four_ports();
+    let text = |more: &str| {
+        format!(
+            "[listen]\nhttp = \"127.0.0.1:{base}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
+             [log]\naccess = \"off\"\n[process]\nupgrade_socket = \"{}\"\n{more}",
+            base + 3,
+            folder.0.join("upgrade.sock").display(),
+        )
+    };
+    let config = folder.file("portcullis.toml", &text(""));
+    let broken = folder.file(
+        "broken.toml",
+        &text(
+            "[[route]]\npath = \"/x\"\npublic = true\nupstream = \"http://no.such.host.invalid\"\n",
+        ),
+    );
+    let mut running = command(&["run", &config])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the gateway", || {
+        get(base + 3, "/readyz").starts_with("HTTP/1.1 200")
+    });
+    signal(&running, "QUIT");
+    wait_for("it to wait for another", || {
+        folder.0.join("upgrade.sock").exists()
+    });
+    let (code, _, err) = run(&["run", "--upgrade", &broken]);
+    assert_eq!(code, 1, "{err}");
+    wait_for("it to give up waiting", || {
+        !folder.0.join("upgrade.sock").exists()
+    });
+    assert!(get(base, "/x").starts_with("HTTP/1.1 404"));
+    assert_eq!(ended(&mut running), None);
+    signal(&running, "TERM");
+    wait_for("the end", || ended(&mut running).is_some());
 }

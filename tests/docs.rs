@@ -14,6 +14,7 @@ use portcullis::{
     auth::Unavailable,
     config::{Environment, Loaded, Settings, Source, load_source},
     domain::{Denial, Methods, Reason},
+    lifecycle::Lifecycle,
     metrics::Metrics,
 };
 
@@ -110,7 +111,8 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
 
 /// The text of `/metrics`, with handles of every kind given out.
 fn every_metric() -> String {
-    let metrics = Metrics::new().unwrap();
+    let metrics = std::sync::Arc::new(Metrics::new().unwrap());
+    let _lifecycle = Lifecycle::new(std::sync::Arc::clone(&metrics));
     let _held = (
         metrics.no_route(),
         metrics.issuer("i"),

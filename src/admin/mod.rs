@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
 };
 
+const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "portcullis admin\n\n\
     /metrics  Prometheus text format\n\
     /healthz  the process is alive\n\
@@ -67,11 +68,14 @@ impl Admin {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "waiting for the gateway's own token, or for the key manager's endpoints\n",
             ),
-            "/readyz" if self.lifecycle.is_ready() => plain(StatusCode::OK, "ready\n"),
-            "/readyz" if self.lifecycle.is_draining() => {
-                plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            "/readyz" => {
+                let stage = self.lifecycle.stage();
+                let status = match stage.is_ready() {
+                    true => StatusCode::OK,
+                    false => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                answer(status, TEXT, format!("{}\n", stage.word()).into())
             }
-            "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             _ if !self.may_see(headers) => unauthorized(),
             "/" => plain(StatusCode::OK, INDEX),
             "/metrics" => self.metrics(),
@@ -146,7 +150,7 @@ fn unauthorized() -> Response<Vec<u8>> {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Vec<u8>> {
-    answer(status, "text/plain; charset=utf-8", text.into())
+    answer(status, TEXT, text.into())
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
@@ -167,6 +171,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::Stage;
 
     fn admin(token: Option<&str>) -> Admin {
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -193,9 +198,9 @@ mod tests {
     fn readiness_follows_the_life_of_the_process() {
         let admin = admin(None);
         assert_eq!(get(&admin, "/readyz", None), 503);
-        admin.lifecycle.set_ready();
+        admin.lifecycle.enter(Stage::Ready);
         assert_eq!(get(&admin, "/readyz", None), 200);
-        admin.lifecycle.set_draining();
+        admin.lifecycle.enter(Stage::LameDuck);
         assert_eq!(get(&admin, "/readyz", None), 503);
         assert_eq!(get(&admin, "/healthz", None), 200);
     }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Response, StatusCode};
 
-use super::{Admin, answer, plain};
+use super::{Admin, TEXT, answer, plain};
 use crate::lifecycle::Outcome;
 
 pub const PATH: &str = "/admin/reload";
@@ -24,6 +24,6 @@ impl Admin {
             Outcome::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         let text = format!("{}\n", outcome.words().trim_end());
-        answer(status, "text/plain; charset=utf-8", text.into())
+        answer(status, TEXT, text.into())
     }
 }

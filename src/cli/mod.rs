@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     config::{self, Environment, Loaded, Problems},
     demo,
-    server::{Loader, Server, StartFailure, Until},
+    server::{Legacy, Loader, Server, StartFailure, Until},
 };
 
 const DEFAULT_CONFIG: &str = "conf/portcullis.toml";
@@ -59,6 +59,9 @@ enum Command {
     Run {
         #[arg(default_value = DEFAULT_CONFIG)]
         file: PathBuf,
+        /// Take the place of the gateway that runs, once it gets SIGQUIT
+        #[arg(long)]
+        upgrade: bool,
     },
     /// Check configuration files: all problems at once, nothing is started, nothing is asked
     #[command(alias = "validate")]
@@ -97,7 +100,7 @@ enum Command {
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { file } => run(file),
+        Command::Run { file, upgrade } => run(file, upgrade),
         Command::Reload { file } => reload::run(&file),
         Command::Check {
             files,
@@ -116,7 +119,7 @@ pub fn main() -> ExitCode {
     .into()
 }
 
-fn run(file: PathBuf) -> Exit {
+fn run(file: PathBuf, upgrade: bool) -> Exit {
     let environment = Environment::of_process();
     let Loaded { settings, warnings } = match config::load(&file, &environment) {
         Ok(loaded) => loaded,
@@ -127,10 +130,26 @@ fn run(file: PathBuf) -> Exit {
     drop(warnings);
     logging::init(settings.log.level);
     let loader: Loader = Box::new(move || config::load(&file, &environment));
-    match Server::build(settings, Some(loader), Box::new(std::io::stdout())) {
+    let legacy = upgrade.then(|| Legacy::take(&settings.process.upgrade_socket));
+    let (inherited, predecessor) = match legacy.transpose() {
+        Ok(legacy) => legacy.map(Legacy::split).unzip(),
+        Err(fault) => return tell(&fault.into()),
+    };
+    let inherited = inherited.unwrap_or_default();
+    match Server::build(
+        settings,
+        Some(loader),
+        inherited,
+        Box::new(std::io::stdout()),
+    ) {
         Ok(server) => {
             count_panics(&server);
-            server.run(Until::Signals, || tracing::info!("listening"));
+            server.run(Until::Signals, || {
+                tracing::info!("listening");
+                if let Some(predecessor) = predecessor {
+                    Legacy::ready(predecessor);
+                }
+            });
             Exit::Done
         }
         Err(failure) => tell(&failure),

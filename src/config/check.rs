@@ -6,7 +6,7 @@ use super::{
     env::Environment,
     key_manager,
     problem::{Place, Report, Source},
-    route,
+    process, route,
     secret::{self, SecretKeys},
     section::{Names, Placed, Section},
     settings::{
@@ -50,6 +50,7 @@ pub fn settings(
     let admin = admin(&mut root, &context);
     let log = log(&mut root);
     let tracing = tracing::read(&mut root);
+    let process = process::read(&mut root);
     if let Some(routes) = &routes {
         if let (Some((name, place)), None, false) =
             (&routes.first_protected, &key_manager, key_manager_failed)
@@ -79,6 +80,7 @@ pub fn settings(
         admin: admin?,
         log,
         tracing,
+        process,
     })
 }
 

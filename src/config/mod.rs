@@ -11,6 +11,7 @@ mod key_manager;
 mod oauth2;
 mod pem;
 mod problem;
+mod process;
 mod route;
 mod secret;
 mod section;
@@ -27,8 +28,8 @@ pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ClientCertificate, ClientSettings, CredentialBearer, CredentialEncoding,
     CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, Listen, LogFormat,
-    LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, RefreshSettings, Settings,
-    TlsSettings, TokenCacheSettings, TracingSettings, UpstreamSettings,
+    LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings, RefreshSettings,
+    Settings, TlsSettings, TokenCacheSettings, TracingSettings, UpstreamSettings,
 };
 
 /// Settings that may be used, and what the operator should know about them.

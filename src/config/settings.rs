@@ -19,6 +19,7 @@ pub struct Settings {
     pub admin: AdminSettings,
     pub log: LogSettings,
     pub tracing: TracingSettings,
+    pub process: ProcessSettings,
 }
 
 /// `[listen]`.
@@ -271,6 +272,27 @@ pub enum LogFormat {
     /// As Apache and nginx write theirs.
     Combined,
     Off,
+}
+
+/// `[process]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// How long the gateway goes on after it has said that it is not ready any more.
+    pub drain_notice: Duration,
+    /// Longest time that connections are waited for at the end.
+    pub drain_limit: Duration,
+    /// Where an old process gives its sockets to a new one.
+    pub upgrade_socket: PathBuf,
+}
+
+impl Default for ProcessSettings {
+    fn default() -> Self {
+        Self {
+            drain_notice: Duration::ZERO,
+            drain_limit: Duration::from_secs(30),
+            upgrade_socket: PathBuf::from("/run/portcullis/upgrade.sock"),
+        }
+    }
 }
 
 /// `[tracing]`.

@@ -21,6 +21,7 @@ pub use key_manager::{CLIENT_ID, CLIENT_SECRET, FakeKeyManager, Reply, Seen};
 use crate::{
     config::{Environment, Problems, Settings, Source, load_source},
     domain::Reason,
+    listener::Inherited,
     server::{Server, StartFailure, Until},
 };
 
@@ -60,7 +61,12 @@ impl Ports {
 /// # Errors
 /// A port is taken.
 pub fn run(ports: Ports) -> Result<(), StartFailure> {
-    let mut server = Server::build(settings(ports)?, None, Box::new(std::io::stdout()))?;
+    let mut server = Server::build(
+        settings(ports)?,
+        None,
+        Inherited::default(),
+        Box::new(std::io::stdout()),
+    )?;
     let key_manager = FakeKeyManager::new(LATENCY);
     teach(&key_manager);
     let metrics = server.metrics();

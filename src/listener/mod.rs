@@ -37,6 +37,10 @@ pub use socket::{Inherited, bind};
 /// at once, and for ever.
 const NO_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection on which nothing is asked is kept at the end. A request that comes at the
+/// very moment when it is closed is lost, so only idle ones may be closed.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Where connections come in.
 pub struct Listener {
     pub socket: TcpListener,
@@ -91,6 +95,15 @@ impl Control {
         self.0.open.load(Ordering::Acquire)
     }
 
+    /// Gives those who are there the time to ask once more, and so to hear that they should go.
+    async fn linger(&self) {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let end = tokio::time::Instant::now() + LINGER;
+        while self.open_connections() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Waits until connections are taken.
     pub async fn accepting(&self) {
         let mut accepting = self.0.accepting.subscribe();
@@ -143,13 +156,19 @@ impl<A: ServerApp + Send + Sync + 'static> Service for FrontDoor<A> {
             })
             .collect();
         self.control.0.accepting.send_replace(true);
+        let mut closing = self.control.0.closing.subscribe();
         // The server's end closes the door, where nobody has before.
-        let _ = shutdown.wait_for(|ends| *ends).await;
+        tokio::select! {
+            _ = shutdown.wait_for(|ends| *ends) => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
         self.control.close();
         for accepting in loops {
             // A loop that panicked accepts no more, which is what is waited for.
             let _ = accepting.await;
         }
+        self.control.linger().await;
+        // Ends the connections on which nothing is asked.
         self.app.cleanup().await;
     }
 

@@ -5,7 +5,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, core::Collector,
 };
 
-use super::{ReloadMetrics, StateMetrics, TokenCacheMetrics};
+use super::{ReloadMetrics, TokenCacheMetrics};
 
 /// Seconds; from a cached answer on loopback to a client that waits.
 pub const DURATION_BUCKETS: [f64; 14] = [
@@ -144,19 +144,12 @@ impl Maker {
         })
     }
 
-    pub fn state(&self) -> prometheus::Result<StateMetrics> {
-        let state = self.gauges(
+    pub fn state(&self) -> prometheus::Result<IntGaugeVec> {
+        self.gauges(
             "portcullis_state",
             "Where the process is in its life: the one that is 1.",
             &["state"],
-        )?;
-        let starting = state.with_label_values(&["starting"]);
-        starting.set(1);
-        Ok(StateMetrics {
-            starting,
-            ready: state.with_label_values(&["ready"]),
-            draining: state.with_label_values(&["draining"]),
-        })
+        )
     }
 
     pub fn reload(&self) -> prometheus::Result<ReloadMetrics> {

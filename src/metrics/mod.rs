@@ -16,7 +16,9 @@ mod upstream;
 use std::sync::Arc;
 
 use http::StatusCode;
-use prometheus::{Encoder, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder,
+};
 
 pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
@@ -44,7 +46,8 @@ pub struct Metrics {
     upstreams: UpstreamFamilies,
     pub token_cache: TokenCacheMetrics,
     pub downstream: DownstreamMetrics,
-    pub state: StateMetrics,
+    /// `portcullis_state`, by `state`: one of them is 1.
+    pub state: IntGaugeVec,
     pub reload: ReloadMetrics,
     pub panics: IntCounter,
     pub access_log_dropped: IntCounter,
@@ -66,13 +69,6 @@ pub struct TokenCacheMetrics {
     pub inserted_active: IntCounter,
     pub inserted_inactive: IntCounter,
     pub remaining_ttl: Histogram,
-}
-
-/// `portcullis_state`: one of them is 1.
-pub struct StateMetrics {
-    pub starting: IntGauge,
-    pub ready: IntGauge,
-    pub draining: IntGauge,
 }
 
 /// `portcullis_config_…`: taking up changed configurations.

@@ -3,6 +3,7 @@
 mod reload;
 mod shutdown;
 mod site;
+mod upgrade;
 
 use std::{
     io::{IsTerminal, Write},
@@ -22,15 +23,16 @@ use pingora::{
 pub use reload::Loader;
 use reload::Reloads;
 pub use shutdown::Until;
-use shutdown::Watch;
+use shutdown::{Doors, Watch};
 use site::Site;
+pub use upgrade::Legacy;
 
 use crate::{
     admin::Admin,
-    config::{LogFormat, Settings},
+    config::{LogFormat, ProcessSettings, Settings},
     gateway::{AccessLog, Format, Gateway, Recorder},
     lifecycle::{self, Lifecycle, Reloader},
-    listener::{Control, FrontDoor, Inherited, Listener, bind},
+    listener::{FrontDoor, Inherited, Listener, bind},
     metrics::Metrics,
     telemetry::Tracer,
 };
@@ -63,28 +65,31 @@ pub struct Server {
     metrics: Arc<Metrics>,
     recorder: Arc<Recorder>,
     listen: SocketAddr,
-    door: Control,
+    /// Of the gateway, and of the admin listener.
+    doors: Doors,
+    process: ProcessSettings,
     reloader: Reloader,
 }
 
 impl Server {
     /// Builds everything that `settings` ask for. Its sockets are bound, so that whoever connects
-    /// waits for [`Server::run`]; `loader` reads the configuration again for a reload, access-log
-    /// lines go to `log_sink`.
+    /// waits for [`Server::run`]; `loader` reads the configuration again for a reload,
+    /// `inherited` are sockets of the process before, access-log lines go to `log_sink`.
     ///
     /// # Errors
     /// [`StartFailure`]: a name without address, a port that is taken.
     pub fn build(
         settings: Settings,
         loader: Option<Loader>,
+        mut inherited: Inherited,
         log_sink: Box<dyn Write + Send>,
     ) -> Result<Self, StartFailure> {
         let metrics = Arc::new(Metrics::new().context("metrics")?);
-        let mut inherited = Inherited::default();
         let listener = open(settings.listen.http, &mut inherited, &metrics)?;
         let admin_listener = open(settings.admin.listen, &mut inherited, &metrics)?;
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
         let recorder = Arc::new(build_recorder(&settings, log_sink, &metrics)?);
+        let process = settings.process.clone();
         let (listen, admin_token) = (settings.listen.http, settings.admin.token.clone());
         let (reloader, requests) = lifecycle::channel();
         let reloads = Reloads::new(loader, &settings, requests, Arc::clone(&metrics));
@@ -109,23 +114,28 @@ impl Server {
         options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
         proxy.server_options = Some(options);
         let door = FrontDoor::new("gateway", proxy, vec![listener]).context("listeners")?;
-        let control = door.control();
+        let gateway_door = door.control();
         pingora.add_service(door);
+        let door = FrontDoor::new("admin", admin_app, vec![admin_listener]).context("listeners")?;
+        let admin_door = door.control();
+        pingora.add_service(door.with_threads(1));
         let mut upkeep = background_service("site", SiteService(Mutex::new(Some((site, reloads)))));
         upkeep.threads = Some(1);
         pingora.add_service(upkeep);
-        let mut server = Self {
+        Ok(Self {
             pingora,
             threads: conf.threads,
             lifecycle,
             metrics,
             recorder,
             listen,
-            door: control,
+            doors: Doors {
+                gateway: gateway_door,
+                admin: admin_door,
+            },
+            process,
             reloader,
-        };
-        server.add("admin", admin_app, admin_listener)?;
-        Ok(server)
+        })
     }
 
     /// Adds a small HTTP service with a thread of its own.
@@ -137,13 +147,6 @@ impl Server {
         A: ServerApp + Send + Sync + 'static,
     {
         let listener = open(address, &mut Inherited::default(), &self.metrics)?;
-        self.add(name, app, listener)
-    }
-
-    fn add<A>(&mut self, name: &str, app: A, listener: Listener) -> anyhow::Result<()>
-    where
-        A: ServerApp + Send + Sync + 'static,
-    {
         let door = FrontDoor::new(name, app, vec![listener])?;
         self.pingora.add_service(door.with_threads(1));
         Ok(())
@@ -159,7 +162,8 @@ impl Server {
             until,
             self.lifecycle,
             self.metrics,
-            self.door,
+            self.doors,
+            self.process,
             self.reloader,
             ready,
         );
@@ -173,13 +177,11 @@ impl Server {
     }
 }
 
-/// Pingora's own loader is not used: it ignores unknown keys, and its defaults put the upgrade
-/// socket where everybody can wait for it.
+/// Pingora's own loader is not used: it ignores unknown keys. Neither is its way of upgrading, which
+/// knows only sockets of its own.
 fn server_conf() -> ServerConf {
     ServerConf {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
-        upgrade_sock: "/run/portcullis/upgrade.sock".to_owned(),
-        pid_file: "/run/portcullis/portcullis.pid".to_owned(),
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,

@@ -8,7 +8,10 @@ use std::{
 
 use super::{StartFailure, site::Site};
 use crate::{
-    config::{AdminSettings, Listen, Loaded, LogSettings, Problems, Settings, TracingSettings},
+    config::{
+        AdminSettings, Listen, Loaded, LogSettings, Problems, ProcessSettings, Settings,
+        TracingSettings,
+    },
     lifecycle::{Outcome, Requests},
     metrics::Metrics,
 };
@@ -32,6 +35,7 @@ struct Fixed {
     admin: AdminSettings,
     log: LogSettings,
     tracing: TracingSettings,
+    process: ProcessSettings,
 }
 
 impl Fixed {
@@ -41,6 +45,7 @@ impl Fixed {
             admin: settings.admin.clone(),
             log: settings.log,
             tracing: settings.tracing.clone(),
+            process: settings.process.clone(),
         }
     }
 
@@ -51,6 +56,7 @@ impl Fixed {
             ("[admin]", self.admin != new.admin),
             ("[log]", self.log != new.log),
             ("[tracing]", self.tracing != new.tracing),
+            ("[process]", self.process != new.process),
         ]
         .into_iter()
         .filter_map(|(section, differs)| differs.then_some(section))

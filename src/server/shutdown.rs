@@ -10,18 +10,18 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::upgrade;
 use crate::{
-    lifecycle::{Lifecycle, Reloader},
+    config::ProcessSettings,
+    lifecycle::{Lifecycle, Reloader, Stage},
     listener::Control,
     metrics::Metrics,
 };
 
-/// Longest time that requests under way are waited for at the end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-
 /// What ends the server.
 pub enum Until {
-    /// SIGTERM, SIGINT or SIGQUIT; a second one ends it at once.
+    /// SIGTERM or SIGINT, after draining; a second one ends it at once. SIGQUIT, once a new process has
+    /// taken over.
     Signals,
     /// As [`Until::Signals`], without waiting for what is under way.
     SignalsAtOnce,
@@ -34,18 +34,26 @@ pub struct Watch {
     until: Until,
     lifecycle: Arc<Lifecycle>,
     metrics: Arc<Metrics>,
-    door: Control,
+    doors: Doors,
+    process: ProcessSettings,
     reloader: Reloader,
     ready: parking_lot::Mutex<Option<Box<dyn FnOnce() + Send + Sync>>>,
 }
 
+/// Where connections come in.
+pub struct Doors {
+    pub gateway: Control,
+    pub admin: Control,
+}
+
 impl Watch {
-    /// `ready` is called once connections are taken at `door`.
+    /// `ready` is called once connections are taken.
     pub fn new(
         until: Until,
         lifecycle: Arc<Lifecycle>,
         metrics: Arc<Metrics>,
-        door: Control,
+        doors: Doors,
+        process: ProcessSettings,
         reloader: Reloader,
         ready: impl FnOnce() + Send + Sync + 'static,
     ) -> Self {
@@ -53,7 +61,8 @@ impl Watch {
             until,
             lifecycle,
             metrics,
-            door,
+            doors,
+            process,
             reloader,
             ready: parking_lot::Mutex::new(Some(Box::new(ready))),
         }
@@ -63,58 +72,115 @@ impl Watch {
 #[async_trait]
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
-        let until_asked = async {
-            self.door.accepting().await;
-            self.lifecycle.set_ready();
-            if let Some(ready) = self.ready.lock().take() {
-                ready();
-            }
-            std::future::pending::<()>().await;
-        };
         match &self.until {
             Until::Notified(notify) => {
                 tokio::select! {
                     () = notify.notified() => {}
-                    () = until_asked => {}
+                    () = self.start() => {}
                 }
-                self.lifecycle.set_draining();
+                self.lifecycle.enter(Stage::Draining);
                 ShutdownSignal::FastShutdown
             }
-            Until::Signals | Until::SignalsAtOnce => {
-                let Ok(mut signals) = Signals::new() else {
+            Until::Signals | Until::SignalsAtOnce => match Signals::new() {
+                Ok(mut signals) => self.follow(&mut signals).await,
+                Err(_) => {
                     tracing::error!("cannot watch for signals");
-                    return ShutdownSignal::FastShutdown;
-                };
-                tokio::select! {
-                    () = signals.recv(&self.reloader) => {}
-                    () = until_asked => {}
+                    ShutdownSignal::FastShutdown
                 }
-                self.lifecycle.set_draining();
-                if matches!(self.until, Until::SignalsAtOnce) {
-                    return ShutdownSignal::FastShutdown;
-                }
-                tokio::select! {
-                    () = signals.recv(&self.reloader) => ShutdownSignal::FastShutdown,
-                    () = self.drain() => ShutdownSignal::GracefulTerminate,
-                }
-            }
+            },
         }
     }
 }
 
 impl Watch {
-    /// Waits until no request is under way, within a limit.
-    async fn drain(&self) {
+    /// Says that the gateway is ready, once it is. Never ends.
+    async fn start(&self) {
+        self.doors.gateway.accepting().await;
+        self.lifecycle.enter(Stage::Ready);
+        if let Some(ready) = self.ready.lock().take() {
+            ready();
+        }
+        std::future::pending().await
+    }
+
+    async fn follow(&self, signals: &mut Signals) -> ShutdownSignal {
+        let wish = tokio::select! {
+            wish = signals.next(&self.reloader) => wish,
+            () = self.start() => Wish::End,
+        };
+        if matches!(self.until, Until::SignalsAtOnce) {
+            self.lifecycle.enter(Stage::Draining);
+            return ShutdownSignal::FastShutdown;
+        }
+        let replaced = self.upgrade(wish, signals).await;
+        tokio::select! {
+            _ = signals.next(&self.reloader) => ShutdownSignal::FastShutdown,
+            () = self.drain(replaced) => ShutdownSignal::GracefulTerminate,
+        }
+    }
+
+    /// Gives the sockets to new processes, until one has taken them (true) or somebody wants the end
+    /// (false).
+    async fn upgrade(&self, mut wish: Wish, signals: &mut Signals) -> bool {
+        while wish == Wish::Upgrade {
+            self.lifecycle.enter(Stage::Upgrading);
+            tracing::info!("waiting for a new process to take over");
+            wish = tokio::select! {
+                result = self.hand_over() => match result {
+                    Ok(()) => return true,
+                    Err(fault) => {
+                        tracing::error!(why = format!("{fault:#}"), "not upgraded: all goes on");
+                        self.lifecycle.enter(Stage::Ready);
+                        signals.next(&self.reloader).await
+                    }
+                },
+                // One more of the same changes nothing.
+                () = signals.end(&self.reloader) => Wish::End,
+            };
+        }
+        false
+    }
+
+    async fn hand_over(&self) -> anyhow::Result<()> {
+        let mut sockets = self.doors.gateway.hand_out()?;
+        sockets.extend(self.doors.admin.hand_out()?);
+        upgrade::hand_over(&self.process.upgrade_socket, sockets).await
+    }
+
+    /// Waits until nobody is there any more, within a limit. `replaced`: a new process has the
+    /// sockets and answers for the admin listener too.
+    async fn drain(&self, replaced: bool) {
         const PAUSE: Duration = Duration::from_millis(10);
-        let deadline = Instant::now() + DRAIN_LIMIT;
-        tracing::info!(in_flight = self.metrics.all_in_flight(), "draining");
-        while self.metrics.all_in_flight() > 0 && Instant::now() < deadline {
+        if replaced {
+            self.doors.admin.close();
+        } else if !self.process.drain_notice.is_zero() {
+            self.lifecycle.enter(Stage::LameDuck);
+            tracing::info!(notice = ?self.process.drain_notice, "not ready any more");
+            sleep(self.process.drain_notice).await;
+        }
+        self.lifecycle.enter(Stage::Draining);
+        let deadline = Instant::now() + self.process.drain_limit;
+        let open = || self.doors.gateway.open_connections();
+        let in_flight = self.metrics.all_in_flight();
+        tracing::info!(connections = open(), in_flight, "draining");
+        self.doors.gateway.close();
+        while open() > 0 && Instant::now() < deadline {
             sleep(PAUSE).await;
+        }
+        if open() > 0 {
+            tracing::warn!(connections = open(), "the drain limit is over: cutting off");
         }
     }
 }
 
-/// The signals that end the gateway, and SIGHUP, which asks for a reload.
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    End,
+    Upgrade,
+}
+
+/// The signals that end the gateway, SIGQUIT for a new process, and SIGHUP for a reload.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -132,13 +198,13 @@ impl Signals {
         })
     }
 
-    /// The next signal to go; reloads before that.
-    async fn recv(&mut self, reloader: &Reloader) {
+    /// What is wished for next; reloads before that.
+    async fn next(&mut self, reloader: &Reloader) -> Wish {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.quit.recv() => return,
+                _ = self.terminate.recv() => return Wish::End,
+                _ = self.interrupt.recv() => return Wish::End,
+                _ = self.quit.recv() => return Wish::Upgrade,
                 _ = self.hangup.recv() => {
                     let reloader = reloader.clone();
                     // What came of it is in the log.
@@ -146,5 +212,10 @@ impl Signals {
                 }
             }
         }
+    }
+
+    /// When the end is wished for.
+    async fn end(&mut self, reloader: &Reloader) {
+        while self.next(reloader).await != Wish::End {}
     }
 }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use portcullis::{
     config::{Environment, Source, load_source},
     demo::{Echo, FakeKeyManager},
+    listener::Inherited,
     metrics::Metrics,
     server::{Loader, Server, Until},
 };
@@ -122,7 +123,9 @@ impl Harness {
                 let settings = load()
                     .unwrap_or_else(|problems| panic!("{problems}"))
                     .settings;
-                let mut server = Server::build(settings, Some(load), Box::new(log)).unwrap();
+                let mut server =
+                    Server::build(settings, Some(load), Inherited::default(), Box::new(log))
+                        .unwrap();
                 if let Some(address) = fake {
                     server
                         .add_http("key manager", key_manager, address)

@@ -1,0 +1,41 @@
+//! `[process]`: how the gateway ends, and how another takes its place.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    section::{Placed, Section},
+    settings::ProcessSettings,
+};
+
+const LONGEST: Duration = Duration::from_secs(3600);
+
+pub fn read(root: &mut Section<'_>) -> ProcessSettings {
+    let mut section = root.section("process");
+    let mut settings = ProcessSettings::default();
+    if let Some(notice) = bounded(&mut section, "drain_notice") {
+        settings.drain_notice = notice;
+    }
+    if let Some(limit) = bounded(&mut section, "drain_limit") {
+        settings.drain_limit = limit;
+    }
+    if let Some(Placed { value, place }) = section.text("upgrade_socket") {
+        settings.upgrade_socket = PathBuf::from(value);
+        if !settings.upgrade_socket.is_absolute() {
+            section.error(
+                &place,
+                "`upgrade_socket` is not an absolute path",
+                "both processes must find it, wherever they are started",
+            );
+        }
+    }
+    section.finish();
+    settings
+}
+
+fn bounded(section: &mut Section<'_>, key: &'static str) -> Option<Duration> {
+    let Placed { value, place } = section.duration(key)?;
+    if value > LONGEST {
+        section.error(&place, format!("`{key}` is out of range"), "at most \"1h\"");
+    }
+    Some(value)
+}
