@@ -1,16 +1,21 @@
-//! The admin listener: metrics and health, on an address of its own. Read-only, but for the reload.
+//! The admin listener: metrics, health and the status page, on an address of its own. Read-only, but for
+//! the reload.
 
 mod reload;
+mod status;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession};
 use ring::{digest, hmac};
+use zeroize::Zeroizing;
 
 pub use reload::{GUARD as RELOAD_GUARD, PATH as RELOAD_PATH};
+pub use status::{INTERVAL, Status};
 
 use crate::{
     auth::Readiness,
@@ -20,16 +25,15 @@ use crate::{
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const INDEX: &str = "portcullis admin\n\n\
-    /metrics  Prometheus text format\n\
-    /healthz  the process is alive\n\
-    /readyz   it takes requests\n\n\
-    POST /admin/reload  take up the changed configuration\n";
+/// What the status page may do in a browser: show itself.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers on the admin listener.
 pub struct Admin {
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
+    status: Arc<Status>,
     /// The gateway is not ready before it can ask about tokens.
     asking: Arc<ArcSwapOption<Readiness>>,
     reloader: Reloader,
@@ -41,6 +45,7 @@ impl Admin {
     pub fn new(
         metrics: Arc<Metrics>,
         lifecycle: Arc<Lifecycle>,
+        status: Arc<Status>,
         asking: Arc<ArcSwapOption<Readiness>>,
         reloader: Reloader,
         token: Option<&Secret>,
@@ -49,6 +54,7 @@ impl Admin {
         Self {
             metrics,
             lifecycle,
+            status,
             asking,
             reloader,
             token,
@@ -77,7 +83,7 @@ impl Admin {
                 answer(status, TEXT, format!("{}\n", stage.word()).into())
             }
             _ if !self.may_see(headers) => unauthorized(),
-            "/" => plain(StatusCode::OK, INDEX),
+            "/" => page(self.status.page()),
             "/metrics" => self.metrics(),
             _ => plain(StatusCode::NOT_FOUND, "there is nothing here: see /\n"),
         }
@@ -99,8 +105,8 @@ impl Admin {
         };
         let given = headers
             .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        given.is_some_and(|given| is_same(&digest::digest(&digest::SHA256, given), token))
+            .and_then(|value| given_token(value.as_bytes()));
+        given.is_some_and(|given| is_same(&digest::digest(&digest::SHA256, &given), token))
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
@@ -113,6 +119,21 @@ impl Admin {
             Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "metrics failed\n"),
         }
     }
+}
+
+/// The token of an `Authorization` header: as a bearer token or, for browsers, as the password of any
+/// user (RFC 7617).
+fn given_token(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if let Some(token) = value.strip_prefix(b"Bearer ") {
+        return Some(token.to_vec().into());
+    }
+    let mut decoded = Zeroizing::new(
+        BASE64_STANDARD
+            .decode(value.strip_prefix(b"Basic ")?)
+            .ok()?,
+    );
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(decoded.split_off(colon + 1).into())
 }
 
 /// Compares in a time that does not depend on where two digests differ.
@@ -142,10 +163,27 @@ impl ServeHttp for Admin {
 
 fn unauthorized() -> Response<Vec<u8>> {
     let mut answer = plain(StatusCode::UNAUTHORIZED, "this needs the admin token\n");
-    let challenge = HeaderValue::from_static("Bearer");
+    for challenge in [
+        "Bearer",
+        "Basic realm=\"portcullis admin: the token as password\"",
+    ] {
+        let challenge = HeaderValue::from_static(challenge);
+        answer
+            .headers_mut()
+            .append(header::WWW_AUTHENTICATE, challenge);
+    }
     answer
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge);
+}
+
+fn page(body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", body);
+    let policy = HeaderValue::from_static(PAGE_POLICY);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     answer
 }
 
@@ -170,16 +208,35 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
 
 #[cfg(test)]
 mod tests {
+    use arc_swap::ArcSwap;
+
     use super::*;
     use crate::lifecycle::Stage;
+    use crate::{
+        domain::RouteTable,
+        gateway::{Parts, Snapshot},
+    };
 
     fn admin(token: Option<&str>) -> Admin {
         let metrics = Arc::new(Metrics::new().unwrap());
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
         let (reloader, _) = crate::lifecycle::channel();
+        let parts = Parts {
+            routes: RouteTable::new(Vec::new()).unwrap(),
+            upstreams: Vec::new(),
+            verifier: None,
+        };
+        let snapshot = ArcSwap::from_pointee(Snapshot::new(parts, &metrics));
+        let status = Status::new(
+            Arc::clone(&metrics),
+            Arc::clone(&lifecycle),
+            Arc::new(snapshot),
+            Arc::default(),
+        );
         Admin::new(
             metrics,
             lifecycle,
+            Arc::new(status),
             Arc::default(),
             reloader,
             token.map(Secret::new).as_ref(),
@@ -214,6 +271,11 @@ mod tests {
             ("/metrics", Some("Bearer s3cret2"), 401),
             ("/metrics", Some("Bearer s3cret"), 200),
             ("/nothing", None, 401),
+            ("/", None, 401),
+            ("/", Some("Basic YW55Ym9keTpzM2NyZXQ="), 200),
+            ("/", Some("Basic YW55Ym9keTpzM2NyZQ=="), 401),
+            ("/", Some("Basic czNjcmV0"), 401),
+            ("/", Some("Basic ==="), 401),
             ("/healthz", None, 200),
         ] {
             assert_eq!(get(&admin, path, authorization), status, "{path}");

@@ -1,16 +1,22 @@
 //! Who hears of requests when they have ended: the access log, the collector of traces.
 
-use std::{fmt::Write, sync::Arc, time::Instant};
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use pingora::http::ResponseHeader;
 
 use super::{AccessLog, access_log::Entry, context::Context};
-use crate::telemetry::{Dates, Kind, Span, Tracer, Value};
+use crate::telemetry::{Dates, Kind, LastRefused, Refused, Span, Tracer, Value, cut};
 
 /// Where what is known of a request goes. Nothing here makes a request wait.
 pub struct Recorder {
     pub access_log: Option<Arc<AccessLog>>,
     pub tracer: Option<Arc<Tracer>>,
+    /// For the status page.
+    pub last_refused: Arc<LastRefused>,
     /// Whether clients are told where the time went.
     pub server_timing: bool,
 }
@@ -18,7 +24,7 @@ pub struct Recorder {
 impl Recorder {
     /// Whether anybody wants to hear of this request.
     pub fn listens(&self, context: &Context) -> bool {
-        self.access_log.is_some() || self.traces(context)
+        self.access_log.is_some() || context.refused.is_some() || self.traces(context)
     }
 
     pub fn record(&self, entry: &Entry<'_>, context: &Context, now: Instant) {
@@ -27,6 +33,18 @@ impl Recorder {
         }
         if let Some(tracer) = self.tracer.as_ref().filter(|_| self.traces(context)) {
             tracer.take(spans(entry, context, now));
+        }
+        if let Some((status, reason)) = context.refused {
+            self.last_refused.push(|| Refused {
+                at: SystemTime::now(),
+                status,
+                reason,
+                method: context.method,
+                path: cut(entry.path),
+                route: entry.route.map(str::to_owned),
+                client: entry.client,
+                trace_id: entry.trace_id.to_owned(),
+            });
         }
     }
 

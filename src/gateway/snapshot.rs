@@ -62,6 +62,11 @@ impl Snapshot {
         }
     }
 
+    /// All routes, in the order of the configuration.
+    pub fn routes(&self) -> &[Route] {
+        self.routes.routes()
+    }
+
     pub(super) fn route(&self, position: usize) -> &Route {
         self.routes.route(position)
     }

@@ -13,7 +13,7 @@ use super::{
 
 /// The handles of one key manager; its series go with them.
 pub struct IssuerMetrics {
-    name: String,
+    pub(super) name: String,
     pub introspection: IntrospectionMetrics,
     pub credential: CredentialMetrics,
     families: IssuerFamilies,
@@ -57,6 +57,13 @@ impl Outcome {
         (Self::TooLarge, "too_large"),
         (Self::ClientRefused, "client_refused"),
     ];
+}
+
+impl Outcome {
+    /// The word of the label.
+    pub(super) fn word(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
 }
 
 /// `portcullis_credential_…`: the gateway's own token.
@@ -125,6 +132,12 @@ impl CredentialMetrics {
 impl IntrospectionMetrics {
     pub fn count(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].inc();
+    }
+
+    /// How often each outcome occurred.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        let outcomes = Outcome::ALL.iter().zip(&self.outcomes);
+        outcomes.map(|((outcome, _), counter)| (*outcome, counter.get()))
     }
 }
 
@@ -198,6 +211,10 @@ impl IssuerFamilies {
             credential: self.credential(name),
             families: self.clone(),
         })
+    }
+
+    pub fn all(&self) -> Vec<Arc<IssuerMetrics>> {
+        self.roster.all()
     }
 
     fn introspection(&self, name: &str) -> IntrospectionMetrics {

@@ -11,6 +11,7 @@ mod listeners;
 mod maker;
 mod roster;
 mod route;
+mod totals;
 mod upstream;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use issuer::{
 };
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use route::RouteMetrics;
+pub use totals::{IssuerCounts, RouteCounts, Times, Totals, UpstreamCounts};
 pub use upstream::UpstreamMetrics;
 
 use crate::{
@@ -85,6 +87,11 @@ impl ReloadMetrics {
     pub fn succeeded_at(&self, date: f64) {
         self.last_successful.set(1);
         self.last_success.set(date);
+    }
+
+    /// When the configuration in force was taken up.
+    pub fn succeeded_at_last(&self) -> f64 {
+        self.last_success.get()
     }
 }
 

@@ -37,6 +37,11 @@ impl<T> Roster<T> {
         made
     }
 
+    /// The handles of `name`, if anybody holds them.
+    pub fn find(&self, name: &str) -> Option<Arc<T>> {
+        self.0.lock().get(name)?.upgrade()
+    }
+
     /// All that somebody holds.
     pub fn all(&self) -> Vec<Arc<T>> {
         self.0.lock().values().filter_map(Weak::upgrade).collect()

@@ -52,12 +52,12 @@ const CODE_COLUMNS: usize = CODES.len() + 1;
 
 /// The handles of one route; its series go with them.
 pub struct RouteMetrics {
-    name: String,
+    pub(super) name: String,
     requests: Arc<Row>,
     decisions: Arc<Row>,
     pub in_flight: IntGauge,
     /// By code class, 1xx to 5xx.
-    duration: [Histogram; 5],
+    pub(super) duration: [Histogram; 5],
     overhead: Histogram,
     families: RouteFamilies,
 }
@@ -117,6 +117,10 @@ impl RouteFamilies {
                     .is_none_or(|methods| methods.has(KnownMethod::ALL[column / CODE_COLUMNS]))
         });
         route
+    }
+
+    pub fn find(&self, name: &str) -> Option<Arc<RouteMetrics>> {
+        self.roster.find(name)
     }
 
     pub fn all(&self) -> Vec<Arc<RouteMetrics>> {

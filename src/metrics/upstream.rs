@@ -9,6 +9,7 @@ use super::{
     CLASSES, class,
     maker::{DURATION_BUCKETS, Maker},
     roster::Roster,
+    totals::{Times, UpstreamCounts},
 };
 
 /// The handles of one upstream; its series go with them.
@@ -29,6 +30,22 @@ pub struct UpstreamMetrics {
 impl UpstreamMetrics {
     pub fn count(&self, code: StatusCode) {
         self.requests[class(code)].inc();
+    }
+
+    pub(super) fn counts(&self) -> UpstreamCounts {
+        let errors = [
+            &self.errors_connect,
+            &self.errors_timeout,
+            &self.errors_reset,
+        ];
+        UpstreamCounts {
+            name: self.name.clone(),
+            classes: self.requests.each_ref().map(IntCounter::get),
+            latency: Times::of(&self.duration),
+            errors: errors.iter().map(|errors| errors.get()).sum(),
+            connections_new: self.connections_new.get(),
+            connections_reused: self.connections_reused.get(),
+        }
     }
 }
 
@@ -77,6 +94,10 @@ impl UpstreamFamilies {
             )?,
             roster: Roster::default(),
         })
+    }
+
+    pub fn all(&self) -> Vec<Arc<UpstreamMetrics>> {
+        self.roster.all()
     }
 
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {

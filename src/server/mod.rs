@@ -18,7 +18,7 @@ use pingora::{
     apps::{HttpServerOptions, ServerApp},
     proxy::http_proxy,
     server::{RunArgs, Server as PingoraServer, ShutdownWatch, configuration::ServerConf},
-    services::background::{BackgroundService, background_service},
+    services::background::{BackgroundService, GenBackgroundService, background_service},
 };
 pub use reload::Loader;
 use reload::Reloads;
@@ -28,7 +28,7 @@ use site::Site;
 pub use upgrade::Legacy;
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, INTERVAL, Status},
     config::{LogFormat, ProcessSettings, Settings},
     gateway::{AccessLog, Format, Gateway, Recorder},
     lifecycle::{self, Lifecycle, Reloader},
@@ -99,9 +99,16 @@ impl Server {
             Arc::clone(&recorder),
             Arc::clone(&lifecycle),
         );
+        let status = Arc::new(Status::new(
+            Arc::clone(&metrics),
+            Arc::clone(&lifecycle),
+            Arc::clone(&site.current.snapshot),
+            Arc::clone(&recorder.last_refused),
+        ));
         let admin_app = Admin::new(
             Arc::clone(&metrics),
             Arc::clone(&lifecycle),
+            Arc::clone(&status),
             Arc::clone(&site.current.readiness),
             reloader.clone(),
             admin_token.as_ref(),
@@ -119,9 +126,9 @@ impl Server {
         let door = FrontDoor::new("admin", admin_app, vec![admin_listener]).context("listeners")?;
         let admin_door = door.control();
         pingora.add_service(door.with_threads(1));
-        let mut upkeep = background_service("site", SiteService(Mutex::new(Some((site, reloads)))));
-        upkeep.threads = Some(1);
-        pingora.add_service(upkeep);
+        let upkeep = SiteService(Mutex::new(Some((site, reloads))));
+        pingora.add_service(with_one_thread("site", upkeep));
+        pingora.add_service(with_one_thread("status", Sampling(status)));
         Ok(Self {
             pingora,
             threads: conf.threads,
@@ -202,6 +209,32 @@ fn open(
     })
 }
 
+fn with_one_thread<B>(name: &str, work: B) -> GenBackgroundService<B>
+where
+    B: BackgroundService + Send + Sync + 'static,
+{
+    let mut service = background_service(name, work);
+    service.threads = Some(1);
+    service
+}
+
+/// Takes the samples of the status page.
+struct Sampling(Arc<Status>);
+
+#[async_trait]
+impl BackgroundService for Sampling {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.0.sample(),
+                // A sender that is gone means the end as well.
+                _ = shutdown.wait_for(|over| *over) => return,
+            }
+        }
+    }
+}
+
 /// Runs what a configuration needs in the background, as a service of Pingora's.
 struct SiteService(Mutex<Option<(Site, Reloads)>>);
 
@@ -231,6 +264,7 @@ fn build_recorder(
     Ok(Recorder {
         access_log: build_access_log(settings.log.access, log_sink, metrics)?.map(Arc::new),
         tracer: tracer.map(Arc::new),
+        last_refused: Arc::default(),
         server_timing: settings.tracing.server_timing,
     })
 }

@@ -158,3 +158,40 @@ fn the_trace_goes_to_the_key_manager_too() {
     assert_ne!(asked, echoed.header("traceparent")[0]);
     assert!(!asked.contains("00f067aa0ba902b7"));
 }
+
+#[test]
+fn the_status_page_tells_and_gives_nothing_away() {
+    let harness = Harness::start();
+    harness
+        .key_manager
+        .set("s3cret-token", Reply::active("shop", "orders.read"));
+    harness.get("/orders/1?password=hunter2", "s3cret-token");
+    harness.get("/orders/2?password=hunter2", "other-token");
+    harness.get_with("/x'&y", "");
+    harness.log(3);
+    let answer = harness.admin("/");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    for told in [
+        "orders-write",
+        "orders.read",
+        "route_not_found",
+        "GET /orders/2",
+        "/x&#39;&amp;y",
+    ] {
+        assert!(answer.body.contains(told), "{told} in {}", answer.body);
+    }
+    for secret in [
+        "s3cret-token",
+        "other-token",
+        "hunter2",
+        "demo-secret",
+        "<script",
+    ] {
+        assert!(!answer.body.contains(secret), "{secret} in {}", answer.body);
+    }
+}
