@@ -3,7 +3,8 @@
 use http::HeaderName;
 
 use super::{
-    Access, Action, Coding, Cors, Forward, HeaderRules, HostPattern, Methods, PathPattern,
+    Access, Action, Coding, Cors, Forward, HeaderMatch, HeaderRules, HostPattern, Methods,
+    PathPattern,
 };
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
@@ -11,10 +12,11 @@ use super::{
 pub struct Route {
     /// Unique; the `route` label of metrics and logs.
     pub name: Box<str>,
-    /// `None`: any host.
-    pub host: Option<HostPattern>,
+    /// Any of these; none: any host.
+    pub hosts: Box<[HostPattern]>,
     pub path: PathPattern,
     pub methods: Methods,
+    pub match_headers: HeaderMatch,
     pub access: Access,
     pub action: Action,
     /// Header to claim: what the upstream is told about the caller.

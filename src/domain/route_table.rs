@@ -1,8 +1,17 @@
-//! Where requests go: host, path and method to a route.
+//! Which requests are whose: host, path, method and headers to a route.
+//!
+//! A request's route is the best of those that fit its host, path and headers: by host, then by
+//! path, and only then by method. What it costs to find it depends on the length of host and path,
+//! not on the number of routes; only those that share host and path are tried one after the other.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 
-use super::{KnownMethod, Methods, Route, path_pattern::Segment};
+use hashbrown::HashMap;
+use http::HeaderMap;
+
+use super::{
+    HostPattern, KnownMethod, Methods, Route, host_pattern::MAX_HOST_BYTES, path_pattern::Segment,
+};
 
 /// Two routes that match the same requests.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,21 +21,88 @@ pub struct RouteConflict {
     pub second: usize,
 }
 
-/// The routes, ready to be looked up. Look-up time depends on the length of the path; the number of
-/// routes enters by its logarithm.
+/// The routes, ready to be looked up.
 pub struct RouteTable {
     routes: Box<[Route]>,
-    by_host: HashMap<Box<str>, Node>,
-    any_host: Node,
+    hosts: Hosts,
+}
+
+/// A tree of paths for each host.
+#[derive(Default)]
+struct Hosts {
+    exact: HashMap<Box<str>, Node>,
+    /// By the name that hosts end in.
+    below: HashMap<Box<str>, Node>,
+    /// Bytes of the longest name in `below`.
+    longest_below: usize,
+    any: Node,
+}
+
+impl Hosts {
+    fn root(&mut self, host: Option<&HostPattern>) -> &mut Node {
+        match host {
+            None => &mut self.any,
+            Some(HostPattern::Exact(name)) => self.exact.entry(name.clone()).or_default(),
+            Some(HostPattern::Below(name)) => {
+                self.longest_below = self.longest_below.max(name.len());
+                self.below.entry(name.clone()).or_default()
+            }
+        }
+    }
+
+    /// What `search` finds in the trees that are for `host`: its own, that of the longest wildcard,
+    /// and so on, and last the one for any.
+    fn find<'t, T>(&'t self, host: &str, search: impl Fn(&'t Node) -> Option<T>) -> Option<T> {
+        if self.exact.is_empty() && self.below.is_empty() {
+            return search(&self.any);
+        }
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let named = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            false => self.find_named(host, &search),
+            true => in_lower_case(host, |host| self.find_named(host, &search)),
+        };
+        named.or_else(|| search(&self.any))
+    }
+
+    fn find_named<'t, T>(
+        &'t self,
+        host: &str,
+        search: impl Fn(&'t Node) -> Option<T>,
+    ) -> Option<T> {
+        let exact = self.exact.get(host).and_then(&search);
+        exact.or_else(|| {
+            if self.below.is_empty() {
+                return None;
+            }
+            // A longer host costs no more: what is longer than every wildcard is not looked up.
+            parents(host)
+                .filter(|name| name.len() <= self.longest_below)
+                .find_map(|name| search(self.below.get(name)?))
+        })
+    }
+}
+
+/// The names that a host is below, the longest first.
+fn parents(host: &str) -> impl Iterator<Item = &str> {
+    let dots = host.match_indices('.').map(|(dot, _)| dot);
+    dots.filter(|dot| *dot > 0).map(|dot| &host[dot + 1..])
+}
+
+/// Without allocation. A name that is too long is nobody's.
+fn in_lower_case<T>(host: &str, then: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let mut buffer = [0; MAX_HOST_BYTES];
+    let lower = buffer.get_mut(..host.len())?;
+    lower.copy_from_slice(host.as_bytes());
+    lower.make_ascii_lowercase();
+    then(std::str::from_utf8(lower).ok()?)
 }
 
 /// One segment deep in the tree of patterns.
 #[derive(Default)]
 struct Node {
-    /// Sorted by segment.
-    literals: Vec<(Box<str>, Node)>,
+    literals: HashMap<Box<str>, Node>,
     parameter: Option<Box<Node>>,
-    /// Routes whose path ends here, by position in the table.
+    /// Routes whose path ends here, by position in the table, the best first.
     exact: Vec<usize>,
     /// Routes that cover this path and everything below.
     prefix: Vec<usize>,
@@ -41,41 +117,32 @@ impl Node {
                 self.parameter.get_or_insert_default().place(rest)
             }
             [Segment::Literal(text), rest @ ..] => {
-                let position = self.position(text).unwrap_or_else(|position| {
-                    self.literals
-                        .insert(position, (text.clone(), Self::default()));
-                    position
-                });
-                self.literals[position].1.place(rest)
+                self.literals.entry(text.clone()).or_default().place(rest)
             }
         }
     }
 
-    /// The routes for what is left of a path: a literal goes before a parameter, that before a
-    /// prefix, and the longest prefix is the one met last on the way down.
-    fn find(&self, rest: Option<&str>) -> Option<&[usize]> {
-        let covered = || (!self.prefix.is_empty()).then_some(&*self.prefix);
+    /// The first of the lists for what is left of a path that `fits`: a literal goes before a
+    /// parameter, that before a prefix, and the longest prefix is the one met last on the way down.
+    fn find(&self, rest: Option<&str>, fits: &impl Fn(&[usize]) -> bool) -> Option<&[usize]> {
+        let fitting = |list: &'_ [usize]| !list.is_empty() && fits(list);
+        let covered = || fitting(&self.prefix).then_some(&*self.prefix);
         let Some(rest) = rest else {
-            return match &*self.exact {
-                [] => covered(),
-                exact => Some(exact),
+            return match fitting(&self.exact) {
+                true => Some(&self.exact),
+                false => covered(),
             };
         };
         let (segment, tail) = match rest.split_once('/') {
             Some((segment, tail)) => (segment, Some(tail)),
             None => (rest, None),
         };
-        let by_literal = || self.literals[self.position(segment).ok()?].1.find(tail);
+        let by_literal = || self.literals.get(segment)?.find(tail, fits);
         let by_parameter = || match segment {
             "" => None,
-            _ => self.parameter.as_ref()?.find(tail),
+            _ => self.parameter.as_ref()?.find(tail, fits),
         };
         by_literal().or_else(by_parameter).or_else(covered)
-    }
-
-    fn position(&self, segment: &str) -> Result<usize, usize> {
-        self.literals
-            .binary_search_by(|(literal, _)| (**literal).cmp(segment))
     }
 }
 
@@ -93,53 +160,57 @@ impl RouteTable {
     /// # Errors
     /// Every pair of routes of which neither is more specific than the other.
     pub fn new(routes: Vec<Route>) -> Result<Self, Vec<RouteConflict>> {
-        let mut by_host: HashMap<Box<str>, Node> = HashMap::new();
-        let mut any_host = Node::default();
+        let mut hosts = Hosts::default();
         let mut conflicts = Vec::new();
         for (position, route) in routes.iter().enumerate() {
-            let root = match &route.host {
-                Some(host) => by_host.entry(host.0.clone()).or_default(),
-                None => &mut any_host,
-            };
-            let node = root.place(&route.path.segments);
-            let place = match route.path.prefix {
-                true => &mut node.prefix,
-                false => &mut node.exact,
-            };
-            for other in place.iter() {
-                if routes[*other].methods.overlaps(route.methods) {
-                    conflicts.push(RouteConflict {
-                        first: *other,
-                        second: position,
-                    });
-                }
+            let everywhere = route.hosts.is_empty().then_some(None);
+            for host in route.hosts.iter().map(Some).chain(everywhere) {
+                let node = hosts.root(host).place(&route.path.segments);
+                let list = match route.path.prefix {
+                    true => &mut node.prefix,
+                    false => &mut node.exact,
+                };
+                let ties = list.iter().filter(|other| ties(&routes[**other], route));
+                conflicts.extend(ties.map(|other| (position, *other)));
+                let place = list.partition_point(|other| rank(&routes[*other]) <= rank(route));
+                list.insert(place, position);
             }
-            place.push(position);
         }
-        if !conflicts.is_empty() {
-            return Err(conflicts);
+        if conflicts.is_empty() {
+            return Ok(Self {
+                routes: routes.into(),
+                hosts,
+            });
         }
-        Ok(Self {
-            routes: routes.into(),
-            by_host,
-            any_host,
-        })
+        // Once for each pair, however many hosts they share.
+        conflicts.sort_unstable();
+        conflicts.dedup();
+        let conflicts = conflicts.into_iter();
+        Err(conflicts
+            .map(|(second, first)| RouteConflict { first, second })
+            .collect())
     }
 
     /// The route for a request. `host` is without port, in any case; `path` is decoded.
     ///
-    /// A route with the host's name goes before one for any host; within them a literal segment
-    /// goes before a parameter, and that before a prefix.
-    pub fn find(&self, host: &str, method: KnownMethod, path: &str) -> Routed {
+    /// Of routes that share host and path, one that names its methods goes before one that does
+    /// not, then more conditions on headers before fewer.
+    pub fn find(&self, host: &str, method: KnownMethod, path: &str, headers: &HeaderMap) -> Routed {
         let path = path.strip_prefix('/');
-        let by_name = match self.by_host.is_empty() {
-            true => None,
-            false => self.host_node(host).and_then(|node| node.find(path)),
+        let is_met = |position: &usize| self.routes[*position].match_headers.is_met(headers);
+        let fits = |list: &[usize]| list.iter().any(is_met);
+        let Some(list) = self.hosts.find(host, |root| root.find(path, &fits)) else {
+            return Routed::NotFound;
         };
-        match by_name.or_else(|| self.any_host.find(path)) {
-            Some(positions) => self.pick(positions, method),
-            None => Routed::NotFound,
+        let mut allowed = Methods::NONE;
+        for position in list.iter().filter(|position| is_met(position)) {
+            let methods = self.routes[*position].methods;
+            if methods.has(method) {
+                return Routed::To(*position);
+            }
+            allowed = allowed.union(methods);
         }
+        Routed::MethodNotAllowed(allowed)
     }
 
     pub fn route(&self, position: usize) -> &Route {
@@ -149,37 +220,38 @@ impl RouteTable {
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
+}
 
-    fn host_node(&self, host: &str) -> Option<&Node> {
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.by_host.get(host.to_ascii_lowercase().as_str())
-        } else {
-            self.by_host.get(host)
-        }
-    }
+/// Among routes with the same host and path; the least is the best.
+fn rank(route: &Route) -> (bool, Reverse<usize>) {
+    let any_method = route.methods == Methods::ANY;
+    (any_method, Reverse(route.match_headers.count()))
+}
 
-    fn pick(&self, positions: &[usize], method: KnownMethod) -> Routed {
-        let mut allowed = Methods::NONE;
-        for position in positions {
-            let methods = self.routes[*position].methods;
-            if methods.has(method) {
-                return Routed::To(*position);
-            }
-            allowed = allowed.union(methods);
-        }
-        Routed::MethodNotAllowed(allowed)
-    }
+/// Whether a request can be both's, and there is no telling whose.
+fn ties(one: &Route, other: &Route) -> bool {
+    rank(one) == rank(other)
+        && one.methods.overlaps(other.methods)
+        && !one.match_headers.excludes(&other.match_headers)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
-    use crate::domain::{Access, Action, Forward, HostPattern, PathPattern, Policy, UpstreamId};
+    use crate::domain::{
+        Access, Action, Forward, HeaderMatch, HostPattern, PathPattern, Policy, UpstreamId,
+    };
 
     fn route(host: Option<&str>, path: &str, methods: &[&str]) -> Route {
         Route {
             name: path.into(),
-            host: host.map(|host| HostPattern::parse(host).unwrap()),
+            hosts: host
+                .map(|host| HostPattern::parse(host).unwrap())
+                .into_iter()
+                .collect(),
+            match_headers: HeaderMatch::default(),
             path: PathPattern::parse(path).unwrap(),
             methods: match methods {
                 [] => Methods::ANY,
@@ -202,8 +274,12 @@ mod tests {
         RouteTable::new(routes).unwrap()
     }
 
+    fn find(table: &RouteTable, method: KnownMethod, path: &str) -> Routed {
+        table.find("h", method, path, &HeaderMap::new())
+    }
+
     fn get(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
-        match table.find(host, KnownMethod::Get, path) {
+        match table.find(host, KnownMethod::Get, path, &HeaderMap::new()) {
             Routed::To(position) => Some(position),
             _ => None,
         }
@@ -270,13 +346,13 @@ mod tests {
             route(None, "/a", &["GET"]),
             route(None, "/a", &["POST", "PUT"]),
         ]);
-        assert_eq!(table.find("h", KnownMethod::Head, "/a"), Routed::To(0));
-        assert_eq!(table.find("h", KnownMethod::Put, "/a"), Routed::To(1));
-        let Routed::MethodNotAllowed(allowed) = table.find("h", KnownMethod::Delete, "/a") else {
+        assert_eq!(find(&table, KnownMethod::Head, "/a"), Routed::To(0));
+        assert_eq!(find(&table, KnownMethod::Put, "/a"), Routed::To(1));
+        let Routed::MethodNotAllowed(allowed) = find(&table, KnownMethod::Delete, "/a") else {
             panic!("DELETE must not be allowed");
         };
         assert_eq!(allowed.to_string(), "GET, HEAD, POST, PUT");
-        assert_eq!(table.find("h", KnownMethod::Get, "/b"), Routed::NotFound);
+        assert_eq!(find(&table, KnownMethod::Get, "/b"), Routed::NotFound);
     }
 
     #[test]
@@ -284,11 +360,11 @@ mod tests {
         let table = table(vec![route(None, "/*", &[])]);
         for method in [KnownMethod::Trace, KnownMethod::Connect] {
             assert!(matches!(
-                table.find("h", method, "/a"),
+                find(&table, method, "/a"),
                 Routed::MethodNotAllowed(_)
             ));
         }
-        assert_eq!(table.find("h", KnownMethod::Other, "/a"), Routed::To(0));
+        assert_eq!(find(&table, KnownMethod::Other, "/a"), Routed::To(0));
         assert_eq!(Methods::parse(&["GET", "TRACE"]), Err("TRACE"));
         assert_eq!(Methods::parse(&["get"]), Err("get"));
     }
@@ -302,7 +378,7 @@ mod tests {
             ("/:x/*", "/:y/*"),
         ] {
             let conflicts =
-                RouteTable::new(vec![route(None, first, &[]), route(None, second, &["GET"])]).err();
+                RouteTable::new(vec![route(None, first, &[]), route(None, second, &[])]).err();
             assert_eq!(
                 conflicts,
                 Some(vec![RouteConflict {
@@ -312,6 +388,9 @@ mod tests {
                 "{first} {second}"
             );
         }
+        let named = |names: &[&str]| route(None, "/a", names);
+        assert!(RouteTable::new(vec![named(&["GET"]), named(&["PUT", "GET"])]).is_err());
+        assert!(RouteTable::new(vec![named(&[]), named(&["GET"])]).is_ok());
         let apart = vec![
             route(None, "/a", &["GET"]),
             route(None, "/a", &["POST"]),
@@ -343,5 +422,217 @@ mod tests {
         );
         assert_eq!(get(&table, "h", "/team3/api100/7/x/y"), Some(100));
         assert_eq!(get(&table, "h", "/team4/api100/7"), None);
+    }
+
+    /// What `docs/routes.md` says, done the long way: all routes that fit, the best of them.
+    fn find_slowly(
+        routes: &[Route],
+        host: &str,
+        method: KnownMethod,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Routed {
+        let fitting: Vec<_> = (0..routes.len())
+            .filter(|position| routes[*position].match_headers.is_met(headers))
+            .filter_map(|position| {
+                let route = &routes[position];
+                let host = host_rank(&route.hosts, host)?;
+                let path = path_rank(&route.path.to_string(), path)?;
+                Some(((host, path), position))
+            })
+            .collect();
+        let Some(best) = fitting.iter().map(|(rank, _)| rank).max() else {
+            return Routed::NotFound;
+        };
+        let shared = fitting.iter().filter(|(rank, _)| rank == best);
+        let shared: Vec<usize> = shared.map(|(_, position)| *position).collect();
+        let for_method = shared
+            .iter()
+            .filter(|position| routes[**position].methods.has(method));
+        let winner = for_method.max_by_key(|position| {
+            let route = &routes[**position];
+            (route.methods != Methods::ANY, route.match_headers.count())
+        });
+        match winner {
+            Some(position) => Routed::To(*position),
+            None => Routed::MethodNotAllowed(shared.iter().fold(Methods::NONE, |all, position| {
+                all.union(routes[*position].methods)
+            })),
+        }
+    }
+
+    /// Exact before wildcard before any, a longer wildcard before a shorter.
+    fn host_rank(patterns: &[HostPattern], host: &str) -> Option<(u8, usize)> {
+        let host = host.to_lowercase();
+        let host = host.trim_end_matches('.');
+        if patterns.is_empty() {
+            return Some((0, 0));
+        }
+        let rank = |pattern: &HostPattern| match pattern.to_string().strip_prefix('*') {
+            None => (pattern.to_string() == host).then_some((2, 0)),
+            Some(end) => (host.ends_with(end) && host.len() > end.len()).then_some((1, end.len())),
+        };
+        patterns.iter().filter_map(rank).max()
+    }
+
+    /// Segment by segment: literal, parameter, end of a prefix.
+    fn path_rank(pattern: &str, path: &str) -> Option<Vec<u8>> {
+        let mut segments = path.split('/').skip(1);
+        let mut ranks = Vec::new();
+        for part in pattern.split('/').skip(1) {
+            if part == "*" {
+                ranks.push(0);
+                return Some(ranks);
+            }
+            let segment = segments.next()?;
+            ranks.push(match part.starts_with(':') {
+                true if segment.is_empty() => return None,
+                true => 1,
+                false if part == segment => 2,
+                false => return None,
+            });
+        }
+        ranks.push(1);
+        segments.next().is_none().then_some(ranks)
+    }
+
+    fn some<'a>(random: &mut fastrand::Rng, of: &[&'a str]) -> &'a str {
+        of[random.usize(..of.len())]
+    }
+
+    fn random_path(random: &mut fastrand::Rng, parts: &[&str], ends: &[&str]) -> String {
+        let depth = random.usize(..4);
+        let segments = (0..depth).map(|depth| match some(random, parts) {
+            ":" => format!("/:p{depth}"),
+            part => format!("/{part}"),
+        });
+        let path: String = segments.collect();
+        match format!("{path}{}", some(random, ends)) {
+            empty if empty.is_empty() => "/".to_owned(),
+            path => path,
+        }
+    }
+
+    fn random_route(random: &mut fastrand::Rng) -> Route {
+        const HOSTS: [&str; 7] = ["x", "a.x", "b.a.x", "*.x", "*.a.x", "*.b.a.x", "y"];
+        let path = random_path(random, &["a", "b", "ab", ":"], &["", "", "/", "/*"]);
+        let methods: &[&str] = match random.u8(..4) {
+            0 => &["GET"],
+            1 => &["POST", "PUT"],
+            _ => &[],
+        };
+        let mut route = route(None, &path, methods);
+        let mut hosts: Vec<_> = (0..random.usize(..3))
+            .map(|_| HostPattern::parse(some(random, &HOSTS)).unwrap())
+            .collect();
+        hosts.sort();
+        hosts.dedup();
+        route.hosts = hosts.into();
+        let conditions = ["v", "w"].map(|name| {
+            let value = match random.u8(..6) {
+                0 => Some(HeaderValue::from_static("1")),
+                1 => Some(HeaderValue::from_static("2")),
+                2 => None,
+                _ => return None,
+            };
+            Some((HeaderName::from_static(name), value))
+        });
+        route.match_headers = HeaderMatch::new(conditions.into_iter().flatten());
+        route
+    }
+
+    /// Fixed seeds.
+    #[test]
+    fn the_table_finds_what_the_rules_say() {
+        const METHODS: [KnownMethod; 4] = [
+            KnownMethod::Get,
+            KnownMethod::Post,
+            KnownMethod::Delete,
+            KnownMethod::Trace,
+        ];
+        let (mut found, mut refused, mut conflicts) = (0, 0, 0);
+        for seed in 0..300 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut routes: Vec<Route> = (0..40).map(|_| random_route(&mut random)).collect();
+            let table = loop {
+                match RouteTable::new(routes.clone()) {
+                    Ok(table) => break table,
+                    Err(ties) => {
+                        conflicts += 1;
+                        routes.remove(ties[0].second);
+                    }
+                }
+            };
+            for _ in 0..200 {
+                let host = some(
+                    &mut random,
+                    &[
+                        "x", "A.x", "b.a.x.", "c.b.a.X", "q.x", "y", "z.y", "", ".x", ".",
+                    ],
+                );
+                let path = random_path(&mut random, &["a", "b", "ab", "c"], &["", "", "/"]);
+                let method = METHODS[random.usize(..METHODS.len())];
+                let mut headers = HeaderMap::new();
+                for name in ["v", "w"] {
+                    for _ in 0..random.usize(..3) {
+                        let value = HeaderValue::from_static(some(&mut random, &["1", "2"]));
+                        headers.append(name, value);
+                    }
+                }
+                let fast = table.find(host, method, &path, &headers);
+                let slow = find_slowly(&routes, host, method, &path, &headers);
+                assert_eq!(
+                    fast, slow,
+                    "seed {seed}: {method:?} {host} {path} {headers:?}"
+                );
+                found += usize::from(matches!(fast, Routed::To(_)));
+                refused += usize::from(matches!(fast, Routed::MethodNotAllowed(_)));
+            }
+        }
+        assert!(
+            found > 10_000 && refused > 1_000 && conflicts > 100,
+            "{found} {refused} {conflicts}"
+        );
+    }
+
+    #[test]
+    fn hosts_go_from_the_exact_to_any() {
+        let table = table(vec![
+            route(Some("a.example.com"), "/x", &[]),
+            route(Some("*.example.com"), "/*", &[]),
+            route(Some("*.a.example.com"), "/*", &[]),
+            route(None, "/*", &[]),
+        ]);
+        for (host, path, expected) in [
+            ("a.example.com", "/x", 0),
+            ("A.Example.COM.", "/x", 0),
+            ("a.example.com", "/y", 1),
+            ("b.example.com", "/x", 1),
+            ("c.b.example.com", "/x", 1),
+            ("b.a.example.com", "/x", 2),
+            ("example.com", "/x", 3),
+            ("xexample.com", "/x", 3),
+            ("", "/x", 3),
+        ] {
+            assert_eq!(get(&table, host, path), Some(expected), "{host} {path}");
+        }
+        let long = format!("{}.EXAMPLE.com", "a.".repeat(30_000));
+        assert_eq!(get(&table, &long, "/x"), Some(3), "longer than any name");
+    }
+
+    #[test]
+    fn a_host_that_two_routes_share_is_told_once() {
+        let mut one = route(None, "/a", &[]);
+        one.hosts = ["*.a.example", "a.example"]
+            .map(|host| HostPattern::parse(host).unwrap())
+            .into();
+        let conflicts = RouteTable::new(vec![one.clone(), one]).err();
+        assert_eq!(
+            conflicts,
+            Some(vec![RouteConflict {
+                first: 0,
+                second: 1
+            }])
+        );
     }
 }

@@ -115,7 +115,11 @@ fn find_route<'s>(
     }
     check_expectation(request)?;
     let path = RequestPath::parse(request.uri.path()).map_err(|_| Denial::MalformedRequest)?;
-    let find = |method| snapshot.routes.find(host, method, &path.matched);
+    let find = |method| {
+        snapshot
+            .routes
+            .find(host, method, &path.matched, &request.headers)
+    };
     if let Some(method) = cors::asked_method(request)
         && let Routed::To(position) = find(method)
         && let Some(cors) = &snapshot.route(position).cors

@@ -44,6 +44,57 @@ fn the_path_goes_on_as_the_page_says() {
 }
 
 #[test]
+fn requests_find_the_routes_that_the_page_says() {
+    let page = std::fs::read_to_string("docs/routes.md").unwrap();
+    let text = blocks_below("Which route").replace("127.0.0.1:9000", "{upstream}");
+    let harness = Harness::with(&text);
+    let (_, table) = page.split_once("| request | route |\n|---|---|\n").unwrap();
+    let rows: Vec<&str> = table.lines().take_while(|line| !line.is_empty()).collect();
+    assert!(rows.len() >= 8, "{rows:?}");
+    for (number, row) in rows.iter().enumerate() {
+        let cells: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let mut words = cells[0].splitn(4, ' ');
+        let [method, host, path] = [(); 3].map(|()| words.next().unwrap());
+        let headers = words
+            .next()
+            .map(|headers| headers.replace(", ", "\r\n") + "\r\n");
+        let headers = headers.unwrap_or_default();
+        let answer = harness.send(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}:8080\r\n{headers}\r\n"
+        ));
+        let line = &harness.log(number + 1)[number];
+        match cells[1] {
+            "405" => {
+                assert_eq!(answer.status, 405, "{row}");
+                assert_eq!(answer.header("allow"), Some("GET, HEAD"), "{row}");
+            }
+            name => assert_eq!(line["portcullis.route"], name, "{row}"),
+        }
+    }
+}
+
+#[test]
+fn without_a_route_nothing_is_forwarded() {
+    let harness = Harness::with(
+        r#"
+        [[route]]
+        host = "api.example"
+        path = "/v2"
+        match_headers = { "X-Version" = "2" }
+        public = true
+        upstream = "http://{upstream}"
+        "#,
+    );
+    assert_eq!(harness.get_with("/v2", "X-Version: 2\r\n").status, 200);
+    for headers in ["", "X-Version: 3\r\n", "X-Version: 2\r\nX-Version: 2\r\n"] {
+        let refusal = harness.get_with("/v2", headers).refusal();
+        assert_eq!(refusal, (404, "route_not_found".to_owned()), "{headers}");
+    }
+    let other = harness.send("GET /v2 HTTP/1.1\r\nHost: b.api.example\r\nX-Version: 2\r\n\r\n");
+    assert_eq!(other.status, 404);
+}
+
+#[test]
 fn a_rewritten_path_is_made_of_the_normal_form() {
     let harness = Harness::with(
         r#"

@@ -7,7 +7,7 @@ mod cors;
 mod identity;
 mod matching;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     headers::{self, Headers},
@@ -22,7 +22,7 @@ use action::action;
 use compression::compression;
 use cors::cors;
 use identity::identity_headers;
-use matching::{checked, methods, parsed};
+use matching::{checked, hosts, match_headers, methods};
 
 /// What metrics call requests that no route matched.
 pub const NO_ROUTE: &str = "_none";
@@ -39,14 +39,14 @@ pub struct Routes {
 pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
     let mut upstreams = Upstreams::default();
     let mut routes: Vec<Route> = Vec::new();
+    let mut names = HashMap::new();
     let mut places: Vec<Placed<String>> = Vec::new();
     let mut complete = true;
     let mut headers = headers::read(root);
     for mut section in root.sections("route") {
         match route(&mut section, clock_skew, &mut upstreams, &mut headers) {
             Some(route) => {
-                let twin = routes.iter().position(|other| other.name == route.name);
-                if let Some(twin) = twin {
+                if let Some(twin) = names.insert(route.name.clone(), routes.len()) {
                     section.error(
                         &section.place,
                         format!("two routes have the name {:?}", &*route.name),
@@ -102,7 +102,7 @@ fn tell_tie(root: &Section<'_>, first: &Placed<String>, second: &Placed<String>)
             "{} matches the same requests as {}",
             second.value, first.value
         ),
-        "tell them apart by `host`, `path` or `methods`",
+        "tell them apart by `host`, `path`, `methods` or `match_headers`",
     );
 }
 
@@ -113,7 +113,7 @@ fn route(
     headers: &mut Headers,
 ) -> Option<Route> {
     let name = section.text("name");
-    let host = parsed(section, "host", HostPattern::parse);
+    let hosts = hosts(section);
     let path = section.text("path");
     if let Some(text) = name.as_ref().or(path.as_ref()) {
         section.label = format!("{} ({:?})", section.label, text.value);
@@ -126,6 +126,7 @@ fn route(
         }
     };
     let methods = methods(section);
+    let match_headers = match_headers(section);
     let action = action(section, path.as_ref(), upstreams);
     let access = access(section, clock_skew);
     let forward_token = section
@@ -135,7 +136,7 @@ fn route(
     let cors = cors(section, methods);
     let headers = headers.of_route(section);
     let compression = compression(section);
-    let (path, host, methods) = (path?, host?, methods?);
+    let (path, hosts, methods) = (path?, hosts?, methods?);
     if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
         section.error(
             &name.place,
@@ -143,15 +144,13 @@ fn route(
             "",
         );
     }
-    let name = name.map_or_else(
-        || default_name(host.as_ref(), methods, &path),
-        |name| name.value,
-    );
+    let name = name.map_or_else(|| default_name(&hosts, methods, &path), |name| name.value);
     Some(Route {
         name: name.into(),
-        host,
+        hosts,
         path,
         methods,
+        match_headers: match_headers?,
         access: access?,
         action: action?,
         identity_headers,
@@ -163,8 +162,9 @@ fn route(
 }
 
 /// `GET api.example.com/orders/*`, with only those parts that the route has.
-fn default_name(host: Option<&HostPattern>, methods: Methods, path: &PathPattern) -> String {
-    let host = host.map(ToString::to_string).unwrap_or_default();
+fn default_name(hosts: &[HostPattern], methods: Methods, path: &PathPattern) -> String {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    let host = hosts.join(",");
     match methods {
         Methods::ANY => format!("{host}{path}"),
         methods => format!("{} {host}{path}", methods.to_string().replace(", ", ",")),
