@@ -118,11 +118,8 @@ fn row(html: &mut Html, counts: &RouteCounts, recent: u64, matched: &str, needed
 
 /// Which requests a route is for.
 fn matched(route: &Route) -> String {
-    let host = route
-        .host
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let hosts: Vec<String> = route.hosts.iter().map(ToString::to_string).collect();
+    let host = hosts.join(",");
     let methods = route.methods.to_string();
     // What all methods but two are is a list that nobody reads.
     match methods.matches(',').count() {
