@@ -81,11 +81,15 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
         Denial::MethodNotAllowed {
             allowed: Methods::ANY,
         },
+        Denial::Misdirected,
         Denial::MultipleTokens,
         Denial::NotYetValid,
         Denial::NoToken,
         Denial::OriginNotAllowed,
         Denial::RouteNotFound,
+        Denial::TlsNeeded {
+            location: Box::default(),
+        },
         Denial::TokenTooLong,
         Denial::UnknownExpectation,
         Denial::WrongTokenType,
@@ -118,6 +122,7 @@ fn every_metric() -> String {
         metrics.issuer("i"),
         metrics.upstream("u"),
         metrics.downstream.listener("l"),
+        metrics.downstream.certificate_expiry("c", 0),
     );
     String::from_utf8(metrics.encode().unwrap()).unwrap()
 }
@@ -207,7 +212,7 @@ impl Tables<'_> {
             Self::All => true,
             Self::Plain => !commented,
             Self::With(schemes) => match commented {
-                true => schemes.contains(&scheme),
+                true => schemes.contains(&scheme) || name == "listen.tls",
                 false => scheme != "basic",
             },
         }
@@ -406,6 +411,7 @@ fn every_key_of_the_file_is_known() {
         for problem in &problems.list {
             assert!(
                 [
+                    "`https` needs a certificate",
                     "given twice",
                     "twice",
                     "both say where to ask",

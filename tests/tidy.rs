@@ -28,7 +28,7 @@ const ORDER: [&str; 17] = [
 ];
 
 /// Foreign crates, and the modules that may name them.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("clap", &["cli"]),
     (
         "prometheus",
@@ -55,7 +55,9 @@ const ROOMS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("socket2", &["listener"]),
+    ("tokio_rustls", &["listener"]),
     ("toml", &["config"]),
+    ("x509_parser", &["config"]),
     ("hyper_util", &["auth"]),
     ("hyper_rustls", &["auth"]),
     (

@@ -84,7 +84,7 @@ fn verdict(settings: &Settings, warnings: &Problems) -> String {
     };
     let mut text = format!(
         "{name}: ok: listens on {}, {key_manager}, {routes} route{plural}",
-        settings.listen.http
+        settings.listen.places()
     );
     if !warnings.list.is_empty() {
         text.push_str(&format!("; {}", warnings.summary()));

@@ -4,20 +4,16 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     env::Environment,
-    key_manager,
+    key_manager, listen,
     problem::{Place, Report, Source},
     process, route,
     secret::{self, SecretKeys},
     section::{Names, Placed, Section},
-    settings::{
-        AdminSettings, Listen, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings,
-    },
+    settings::{AdminSettings, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings},
     tracing,
     tree::Table,
 };
 
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
@@ -40,7 +36,7 @@ pub fn settings(
         environment,
     };
     let mut root = Section::new(root, "", Names::Exact, Place::Nowhere, report);
-    let listen = listen(&mut root);
+    let listen = listen::read(&mut root, &context);
     let before = report.count();
     let key_manager = key_manager::read(&mut root, &context);
     let key_manager_failed = key_manager.is_none() && report.count() > before;
@@ -82,13 +78,6 @@ pub fn settings(
         tracing,
         process,
     })
-}
-
-fn listen(root: &mut Section<'_>) -> Option<Listen> {
-    let mut section = root.section("listen");
-    let http = address(&mut section, "http", DEFAULT_LISTEN).map(|address| address.value);
-    section.finish();
-    Some(Listen { http: http? })
 }
 
 fn address(

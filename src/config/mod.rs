@@ -8,6 +8,7 @@ mod credential;
 mod env;
 mod headers;
 mod key_manager;
+mod listen;
 mod oauth2;
 mod pem;
 mod problem;
@@ -23,13 +24,14 @@ mod upstream;
 use std::path::Path;
 
 pub use env::Environment;
+pub use listen::{ClientCertificates, Listen, ServerCertificate, Unusable};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ClientCertificate, ClientSettings, CredentialBearer, CredentialEncoding,
-    CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, Listen, LogFormat,
-    LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings, RefreshSettings,
-    Settings, TlsSettings, TokenCacheSettings, TracingSettings, UpstreamSettings,
+    CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, LogFormat, LogLevel,
+    LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings, RefreshSettings, Settings,
+    TlsSettings, TokenCacheSettings, TracingSettings, UpstreamSettings,
 };
 
 /// Settings that may be used, and what the operator should know about them.

@@ -63,7 +63,8 @@ pub fn signing_key(section: &Section<'_>, pem: &Secret) -> Option<SigningKey> {
     key
 }
 
-fn certificates(
+/// At least one certificate from a file; what cannot be read is reported.
+pub fn certificates(
     section: &Section<'_>,
     file: &Placed<String>,
     context: &Context<'_>,

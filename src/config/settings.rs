@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::Listen;
 use crate::domain::{RouteTable, Secret, SigningKey};
 
 /// A whole configuration.
@@ -20,12 +21,6 @@ pub struct Settings {
     pub log: LogSettings,
     pub tracing: TracingSettings,
     pub process: ProcessSettings,
-}
-
-/// `[listen]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    pub http: SocketAddr,
 }
 
 /// `[keyManager]`: whom to ask about tokens, and how. A reload that leaves it equal keeps the

@@ -25,12 +25,18 @@ pub enum Denial {
     MethodNotAllowed {
         allowed: Methods,
     },
+    /// The connection was made to a server of another name.
+    Misdirected,
     MultipleTokens,
     NotYetValid,
     NoToken,
     /// A page of another origin asks whether it may use the route.
     OriginNotAllowed,
     RouteNotFound,
+    /// `location`: the same target with TLS.
+    TlsNeeded {
+        location: Box<str>,
+    },
     TokenTooLong,
     /// `Expect` has something else than `100-continue` (RFC 9110 §10.1.1).
     UnknownExpectation,
@@ -55,7 +61,9 @@ impl Denial {
             }
             Self::InsufficientScope { .. } | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::RouteNotFound => StatusCode::NOT_FOUND,
+            Self::TlsNeeded { .. } => StatusCode::PERMANENT_REDIRECT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::AudienceMismatch
             | Self::Expired
@@ -79,11 +87,13 @@ impl Denial {
             Self::MalformedRequest => Reason::MalformedRequest,
             Self::MalformedToken => Reason::MalformedToken,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::Misdirected => Reason::Misdirected,
             Self::MultipleTokens => Reason::MultipleTokens,
             Self::NotYetValid => Reason::NotYetValid,
             Self::NoToken => Reason::NoToken,
             Self::OriginNotAllowed => Reason::OriginNotAllowed,
             Self::RouteNotFound => Reason::RouteNotFound,
+            Self::TlsNeeded { .. } => Reason::TlsNeeded,
             Self::TokenTooLong => Reason::TokenTooLong,
             Self::UnknownExpectation => Reason::UnknownExpectation,
             Self::WrongTokenType => Reason::WrongTokenType,
@@ -105,8 +115,10 @@ impl Denial {
             | Self::WrongTokenType => Some(Challenge::InvalidToken),
             Self::MalformedRequest
             | Self::MethodNotAllowed { .. }
+            | Self::Misdirected
             | Self::OriginNotAllowed
             | Self::RouteNotFound
+            | Self::TlsNeeded { .. }
             | Self::UnknownExpectation => None,
         }
     }
@@ -122,11 +134,13 @@ impl Denial {
             Self::MalformedRequest => "The request target is not in its normal form",
             Self::MalformedToken => "The access token is malformed",
             Self::MethodNotAllowed { .. } => "This method is not allowed here",
+            Self::Misdirected => "This connection is for another host",
             Self::MultipleTokens => "Send one access token, in one Authorization header",
             Self::NotYetValid => "The access token is not valid yet",
             Self::OriginNotAllowed => "Pages of this origin may not call this",
             Self::NoToken => "This needs an access token in the Authorization header",
             Self::RouteNotFound => "There is nothing here",
+            Self::TlsNeeded { .. } => "This is served with TLS only",
             Self::TokenTooLong => "The access token is too long",
             Self::UnknownExpectation => "Only 100-continue can be expected here",
             Self::WrongTokenType => "This kind of token is not accepted as a bearer token",

@@ -16,6 +16,7 @@
 //! | [`Action`] | where they go, or what they are answered |
 
 mod action;
+mod certificate_names;
 mod claims;
 mod coding;
 mod cors;
@@ -26,8 +27,10 @@ mod header_match;
 mod header_rules;
 mod host_pattern;
 mod method;
+mod network;
 mod path;
 mod path_pattern;
+mod peer;
 mod policy;
 mod reason;
 mod rewrite;
@@ -38,6 +41,7 @@ mod signing_key;
 mod token;
 
 pub use action::{Action, Forward, Redirect, StaticAnswer, UpstreamId};
+pub use certificate_names::CertificateNames;
 pub use claims::{Claims, MAX_CLAIM_BYTES};
 pub use coding::{Coding, may_be_coded};
 pub use cors::{AskedHeaders, Cors, OriginPattern, Origins};
@@ -48,8 +52,10 @@ pub use header_match::HeaderMatch;
 pub use header_rules::{HeaderChanges, HeaderRules, Way, is_untouchable};
 pub use host_pattern::HostPattern;
 pub use method::{KnownMethod, Methods};
+pub use network::{Network, any_contains};
 pub use path::{MalformedPath, RequestPath};
 pub use path_pattern::PathPattern;
+pub use peer::{Door, Peer, TlsPeer};
 pub use policy::{Access, Permit, Policy, ScopeRule};
 pub use reason::{Decision, Reason};
 pub use rewrite::Rewrite;

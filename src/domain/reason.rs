@@ -82,6 +82,10 @@ reasons! {
     InsufficientScope = "insufficient_scope", Deny;
     /// The request target has no single meaning.
     MalformedRequest = "malformed_request", Deny;
+    /// The host has another certificate than the connection was made with.
+    Misdirected = "misdirected", Deny;
+    /// The request came without TLS, and is sent to where it is served with it.
+    TlsNeeded = "tls_needed", Deny;
     /// No route has this host and path.
     RouteNotFound = "route_not_found", Deny;
     /// A route has this path, but not this method.

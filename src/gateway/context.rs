@@ -8,7 +8,7 @@ use std::{
 use http::StatusCode;
 use prometheus::IntGauge;
 
-use super::{Snapshot, respond::Refusal};
+use super::{Snapshot, caller::Caller, respond::Refusal};
 use crate::{
     auth::{From, Moment},
     domain::{Grant, KnownMethod, Permit, Reason, Route, TokenKey},
@@ -20,6 +20,7 @@ pub struct Context {
     /// The configuration that the request began with.
     pub snapshot: Arc<Snapshot>,
     pub started: Moment,
+    pub caller: Caller,
     pub method: KnownMethod,
     /// Position in the routing table.
     pub route: Option<usize>,
@@ -68,6 +69,7 @@ impl Context {
         Self {
             snapshot,
             started: Moment::now(),
+            caller: Caller::default(),
             method: KnownMethod::Other,
             route: None,
             trace: TraceContext::NONE,

@@ -37,7 +37,6 @@ impl Gateway {
         }
         let bytes_in = session.body_bytes_read();
         let bytes_out = session.body_bytes_sent();
-        let client = session.client_addr();
         let request = session.req_header();
         let entry = Entry {
             method: request.method.as_str(),
@@ -45,7 +44,7 @@ impl Gateway {
             version: version(request.version),
             route: context.route.map(|route| &*snapshot.route(route).name),
             status,
-            client: client.and_then(|address| Some(address.as_inet()?.ip())),
+            client: context.caller.client,
             user_agent: request
                 .headers
                 .get(header::USER_AGENT)

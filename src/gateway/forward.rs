@@ -3,28 +3,25 @@
 //! Pingora has removed the hop-by-hop fields, and those that `Connection` names, before this runs;
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
 };
 
-use super::{context::Context, snapshot::Known};
+use super::{caller::Way, context::Context, snapshot::Known};
 use crate::{
     domain::{HeaderChanges, Route},
     telemetry::{TRACEPARENT, TRACESTATE},
 };
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Headers that [`prepare`] adds to every request.
 const ADDED_HEADERS: usize = 4;
 
 /// What callers may not say: where a request came from, and what to do instead of what it asks.
-/// No proxy is trusted, so whatever stands there is somebody's claim.
+/// What a trusted proxy says of it has been taken up before.
 const PROTECTED: [&str; 14] = [
     "forwarded",
     "x-client-ip",
@@ -100,7 +97,7 @@ fn is_protected(name: &str) -> bool {
     PROTECTED.contains(&name) || name == ALSO_PROTECTED
 }
 
-/// Changes the request for its upstream. `route` is its position, `client` the caller's address.
+/// Changes the request for its upstream. `route` is its position.
 ///
 /// The header is taken apart once: through Pingora's own interface each name is kept a second time,
 /// in the caller's spelling, which costs more than everything else here. Names therefore go out as
@@ -111,7 +108,6 @@ fn is_protected(name: &str) -> bool {
 pub fn prepare(
     request: &mut RequestHeader,
     route: usize,
-    client: Option<HeaderValue>,
     context: &Context,
 ) -> pingora::Result<()> {
     let snapshot = &context.snapshot;
@@ -126,19 +122,15 @@ pub fn prepare(
         change(headers, &rules.request);
     }
     headers.reserve(ADDED_HEADERS + route.identity_headers.len());
+    let way = Way::new(headers, &context.caller);
     snapshot
         .protected
         .strip(headers, !context.trace.is_continued());
     if !route.forward_token {
         headers.remove(header::AUTHORIZATION);
     }
-    if let Some(host) = headers.insert(header::HOST, upstream.host.clone()) {
-        headers.insert(X_FORWARDED_HOST, host);
-    }
-    if let Some(client) = client {
-        headers.insert(X_FORWARDED_FOR, client);
-    }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let host = headers.insert(header::HOST, upstream.host.clone());
+    way.tell(headers, host);
     if let Some(grant) = context.grant() {
         for (name, claim) in &route.identity_headers {
             if let Some(value) = grant.claims().header(claim) {

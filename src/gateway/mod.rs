@@ -6,6 +6,7 @@
 mod access_log;
 mod address;
 mod answer;
+mod caller;
 mod compression;
 mod context;
 mod cors;
@@ -17,12 +18,12 @@ mod request;
 mod respond;
 mod snapshot;
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -42,7 +43,7 @@ use crate::{
     lifecycle::Lifecycle,
     telemetry::{TRACEPARENT, TraceContext},
 };
-use address::dotted;
+use caller::Caller;
 use context::{Asked, Context};
 use request::{check_expectation, host_of};
 use respond::Refusal;
@@ -76,6 +77,7 @@ impl Gateway {
     ) -> Result<Decided, Refusal> {
         // Held apart from the context, which changes on the way.
         let snapshot = Arc::clone(&context.snapshot);
+        caller::check_door(session, &context.caller)?;
         let policy = match find_route(&snapshot, session.req_header(), context)? {
             Found::Public(permit) => return Ok(Decided::Pass(permit)),
             Found::Preflight(cors) => {
@@ -206,8 +208,9 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let caller = session.req_header().headers.get(TRACEPARENT);
-        context.trace = TraceContext::continue_from(caller);
+        context.caller = Caller::of(session);
+        let parent = session.req_header().headers.get(TRACEPARENT);
+        context.trace = TraceContext::continue_from(parent);
         if let Some(tracer) = &self.recorder.tracer {
             tracer.decide(&mut context.trace);
         }
@@ -277,14 +280,14 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
         let Some(position) = context.route else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a route");
         };
-        forward::prepare(request, position, client_address(session), context)
+        forward::prepare(request, position, context)
     }
 
     async fn upstream_response_filter(
@@ -365,14 +368,4 @@ const CLIENT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 /// The code that access logs use for a caller who went away (nginx's).
 fn client_closed() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
-}
-
-fn client_address(session: &Session) -> Option<HeaderValue> {
-    match session.client_addr()?.as_inet()?.ip() {
-        IpAddr::V4(address) => {
-            let (text, length) = dotted(address);
-            HeaderValue::from_bytes(&text[..length]).ok()
-        }
-        IpAddr::V6(address) => HeaderValue::from_str(&address.to_string()).ok(),
-    }
 }

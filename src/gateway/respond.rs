@@ -28,6 +28,7 @@ pub struct Refusal {
     challenge: Option<String>,
     retry_after: Option<u32>,
     allow: Option<String>,
+    location: Option<Box<str>>,
 }
 
 impl From<Denial> for Refusal {
@@ -40,6 +41,10 @@ impl From<Denial> for Refusal {
             retry_after: None,
             allow: match &denial {
                 Denial::MethodNotAllowed { allowed } => Some(allowed.to_string()),
+                _ => None,
+            },
+            location: match denial {
+                Denial::TlsNeeded { location } => Some(location),
                 _ => None,
             },
         }
@@ -68,6 +73,7 @@ impl Refusal {
             challenge: None,
             retry_after: None,
             allow: None,
+            location: None,
         }
     }
 
@@ -163,6 +169,9 @@ impl Refusal {
         }
         if let Some(allow) = &self.allow {
             answer.insert_header(header::ALLOW, allow.as_str())?;
+        }
+        if let Some(location) = &self.location {
+            answer.insert_header(header::LOCATION, &**location)?;
         }
         Ok(answer)
     }

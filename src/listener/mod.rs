@@ -7,7 +7,11 @@
 //! carries is the business of the `ServerApp` behind the door.
 
 mod connection;
+mod manner;
+pub mod proxy_protocol;
 mod socket;
+mod tls;
+mod wire;
 
 use std::{
     io,
@@ -20,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora::{
@@ -29,13 +34,15 @@ use pingora::{
 };
 use tokio::sync::watch;
 
-use crate::metrics::ListenerMetrics;
-use connection::Connection;
+use crate::metrics::{ListenerMetrics, Metrics};
+pub use manner::{Manner, Manners};
 pub use socket::{Inherited, bind};
 
 /// Pause of an accept loop when the system has no file descriptor left: accepting would fail again
 /// at once, and for ever.
 const NO_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
+/// How often the files of certificates are looked at.
+const FILES_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a connection on which nothing is asked is kept at the end. A request that comes at the
 /// very moment when it is closed is lost, so only idle ones may be closed.
@@ -44,6 +51,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Where connections come in.
 pub struct Listener {
     pub socket: TcpListener,
+    pub manner: Arc<ArcSwap<Manner>>,
     pub metrics: ListenerMetrics,
 }
 
@@ -181,11 +189,29 @@ impl<A: ServerApp + Send + Sync + 'static> Service for FrontDoor<A> {
     }
 }
 
+/// Looks at the files of certificates until the end.
+pub async fn follow_files(manners: Manners, metrics: Arc<Metrics>, mut shutdown: ShutdownWatch) {
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|ends| *ends) => return,
+            () = tokio::time::sleep(FILES_PERIOD) => {}
+        }
+        let (manner, metrics) = (manners.https.load_full(), Arc::clone(&metrics));
+        let look = move || manner.refresh(&metrics.downstream);
+        // Only a panic keeps it from its end, and is counted there.
+        let _ = tokio::task::spawn_blocking(look).await;
+    }
+}
+
 async fn accept_until_closed<A>(listener: Listener, app: Arc<A>, control: Control)
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    let Listener { socket, metrics } = listener;
+    let Listener {
+        socket,
+        manner,
+        metrics,
+    } = listener;
     let mut closing = control.0.closing.subscribe();
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
@@ -200,7 +226,7 @@ where
             _ = closing.wait_for(|closing| *closing) => break,
         };
         match accepted {
-            Ok((stream, peer)) => welcome(stream, peer, &app, &control, &metrics),
+            Ok((stream, peer)) => welcome(stream, peer, &manner, &app, &control, &metrics),
             Err(fault) => pause_after(&fault).await,
         }
     }
@@ -208,7 +234,7 @@ where
     if let Ok(socket) = socket.into_std() {
         while let Ok((stream, peer)) = socket.accept() {
             if let Ok(stream) = from_std(stream) {
-                welcome(stream, peer, &app, &control, &metrics);
+                welcome(stream, peer, &manner, &app, &control, &metrics);
             }
         }
     }
@@ -234,6 +260,7 @@ async fn pause_after(fault: &io::Error) {
 fn welcome<A>(
     stream: tokio::net::TcpStream,
     peer: SocketAddr,
+    manner: &ArcSwap<Manner>,
     app: &Arc<A>,
     control: &Control,
     metrics: &ListenerMetrics,
@@ -244,11 +271,14 @@ fn welcome<A>(
     // Only a connection that is gone already refuses.
     let _ = stream.set_nodelay(true);
     let open = Open::new(control, metrics);
-    let connection = Connection::new(stream, peer);
+    let manner = manner.load_full();
     let app = Arc::clone(app);
     let shutdown = control.0.closing.subscribe();
     tokio::spawn(async move {
-        let _open = open;
+        let Some(connection) = manner.open(stream, peer, &open.metrics).await else {
+            return;
+        };
+        drop(manner);
         let mut next = app.process_new(Box::new(connection), &shutdown).await;
         while let Some(connection) = next {
             next = app.process_new(connection, &shutdown).await;

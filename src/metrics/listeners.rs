@@ -1,20 +1,35 @@
-//! `portcullis_downstream_…`: connections of clients.
+//! `portcullis_downstream_…` and `portcullis_tls_…`: connections of clients.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::maker::Maker;
+use crate::domain::UnixSeconds;
 
 /// The families; series are made for each listener when it is opened.
 pub struct DownstreamMetrics {
     open: IntGaugeVec,
     accepted: IntCounterVec,
+    refused: IntCounterVec,
+    handshake_errors: IntCounterVec,
+    certificate_expiry: GaugeVec,
 }
 
 /// Handles of one listener.
 #[derive(Clone)]
 pub struct ListenerMetrics {
+    name: String,
     pub open: IntGauge,
     pub accepted: IntCounter,
+    pub bad_proxy_header: IntCounter,
+    handshake_errors: IntCounterVec,
+}
+
+impl ListenerMetrics {
+    /// Counts a handshake that failed; `reason` is of a closed list.
+    pub fn tls_fault(&self, reason: &str) {
+        let labels = [self.name.as_str(), reason];
+        self.handshake_errors.with_label_values(&labels).inc();
+    }
 }
 
 impl DownstreamMetrics {
@@ -30,14 +45,44 @@ impl DownstreamMetrics {
                 "Connections of clients that were accepted.",
                 &["listener"],
             )?,
+            refused: maker.counters(
+                "portcullis_downstream_connections_refused_total",
+                "Connections of clients that were closed unserved.",
+                &["listener", "reason"],
+            )?,
+            handshake_errors: maker.counters(
+                "portcullis_downstream_tls_handshake_errors_total",
+                "TLS handshakes of clients that failed.",
+                &["listener", "reason"],
+            )?,
+            certificate_expiry: maker.dates(
+                "portcullis_tls_certificate_expiry_timestamp_seconds",
+                "When a certificate that clients are shown ends.",
+                &["certificate"],
+            )?,
         })
     }
 
     /// `name`: its address.
     pub fn listener(&self, name: &str) -> ListenerMetrics {
-        ListenerMetrics {
+        let refused = |reason| self.refused.with_label_values(&[name, reason]);
+        let metrics = ListenerMetrics {
+            name: name.to_owned(),
             open: self.open.with_label_values(&[name]),
             accepted: self.accepted.with_label_values(&[name]),
-        }
+            bad_proxy_header: refused("bad_proxy_header"),
+            handshake_errors: self.handshake_errors.clone(),
+        };
+        // The commonest; the others come with their first event.
+        let labels = [name, "closed"];
+        self.handshake_errors.with_label_values(&labels);
+        metrics
+    }
+
+    /// `file`: where the certificate came from.
+    pub fn certificate_expiry(&self, file: &str, not_after: UnixSeconds) {
+        let gauge = self.certificate_expiry.with_label_values(&[file]);
+        #[allow(clippy::cast_precision_loss)] // dates are far below 2^52
+        gauge.set(not_after as f64);
     }
 }

@@ -1,5 +1,6 @@
 //! The only place where things are put together: settings → parts → Pingora's server, and its end.
 
+mod entrances;
 mod reload;
 mod shutdown;
 mod site;
@@ -13,10 +14,11 @@ use std::{
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use entrances::Entrances;
 use parking_lot::Mutex;
 use pingora::{
     apps::{HttpServerOptions, ServerApp},
-    proxy::http_proxy,
+    proxy::{HttpProxy, http_proxy},
     server::{RunArgs, Server as PingoraServer, ShutdownWatch, configuration::ServerConf},
     services::background::{BackgroundService, GenBackgroundService, background_service},
 };
@@ -32,7 +34,7 @@ use crate::{
     config::{LogFormat, ProcessSettings, Settings},
     gateway::{AccessLog, Format, Gateway, Recorder},
     lifecycle::{self, Lifecycle, Reloader},
-    listener::{FrontDoor, Inherited, Listener, bind},
+    listener::{FrontDoor, Inherited},
     metrics::Metrics,
     telemetry::Tracer,
 };
@@ -64,7 +66,8 @@ pub struct Server {
     lifecycle: Arc<Lifecycle>,
     metrics: Arc<Metrics>,
     recorder: Arc<Recorder>,
-    listen: SocketAddr,
+    /// For the log.
+    listen: String,
     /// Of the gateway, and of the admin listener.
     doors: Doors,
     process: ProcessSettings,
@@ -85,14 +88,13 @@ impl Server {
         log_sink: Box<dyn Write + Send>,
     ) -> Result<Self, StartFailure> {
         let metrics = Arc::new(Metrics::new().context("metrics")?);
-        let listener = open(settings.listen.http, &mut inherited, &metrics)?;
-        let admin_listener = open(settings.admin.listen, &mut inherited, &metrics)?;
+        let entrances = Entrances::open(&settings, &mut inherited, &metrics)?;
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
         let recorder = Arc::new(build_recorder(&settings, log_sink, &metrics)?);
         let process = settings.process.clone();
-        let (listen, admin_token) = (settings.listen.http, settings.admin.token.clone());
+        let (listen, admin_token) = (settings.listen.places(), settings.admin.token.clone());
         let (reloader, requests) = lifecycle::channel();
-        let reloads = Reloads::new(loader, &settings, requests, Arc::clone(&metrics));
+        let reloads = Reloads::new(loader, &settings, entrances.manners(), requests, &metrics);
         let site = Site::new(settings, Arc::clone(&metrics))?;
         let gateway = Gateway::new(
             Arc::clone(&site.current.snapshot),
@@ -116,19 +118,20 @@ impl Server {
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());
         let conf = Arc::clone(&pingora.configuration);
         pingora.bootstrap();
-        let mut proxy = http_proxy(&conf, gateway);
-        let mut options = HttpServerOptions::default();
-        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-        proxy.server_options = Some(options);
-        let door = FrontDoor::new("gateway", proxy, vec![listener]).context("listeners")?;
+        let proxy = build_proxy(gateway, &conf);
+        let door = FrontDoor::new("gateway", proxy, entrances.clients).context("listeners")?;
         let gateway_door = door.control();
         pingora.add_service(door);
-        let door = FrontDoor::new("admin", admin_app, vec![admin_listener]).context("listeners")?;
+        let door =
+            FrontDoor::new("admin", admin_app, vec![entrances.admin]).context("listeners")?;
         let admin_door = door.control();
         pingora.add_service(door.with_threads(1));
         let upkeep = SiteService(Mutex::new(Some((site, reloads))));
         pingora.add_service(with_one_thread("site", upkeep));
         pingora.add_service(with_one_thread("status", Sampling(status)));
+        if let Some(files) = entrances.files {
+            pingora.add_service(with_one_thread("certificates", files));
+        }
         Ok(Self {
             pingora,
             threads: conf.threads,
@@ -153,7 +156,7 @@ impl Server {
     where
         A: ServerApp + Send + Sync + 'static,
     {
-        let listener = open(address, &mut Inherited::default(), &self.metrics)?;
+        let listener = entrances::internal(address, &mut Inherited::default(), &self.metrics)?;
         let door = FrontDoor::new(name, app, vec![listener])?;
         self.pingora.add_service(door.with_threads(1));
         Ok(())
@@ -196,17 +199,12 @@ fn server_conf() -> ServerConf {
     }
 }
 
-/// A listener at `address`, which is its name in metrics too.
-fn open(
-    address: SocketAddr,
-    inherited: &mut Inherited,
-    metrics: &Metrics,
-) -> anyhow::Result<Listener> {
-    let socket = bind(address, inherited).with_context(|| format!("cannot listen on {address}"))?;
-    Ok(Listener {
-        socket,
-        metrics: metrics.downstream.listener(&address.to_string()),
-    })
+fn build_proxy(gateway: Gateway, conf: &Arc<ServerConf>) -> HttpProxy<Gateway> {
+    let mut proxy = http_proxy(conf, gateway);
+    let mut options = HttpServerOptions::default();
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    proxy.server_options = Some(options);
+    proxy
 }
 
 fn with_one_thread<B>(name: &str, work: B) -> GenBackgroundService<B>

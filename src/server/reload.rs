@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write,
+    net::SocketAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -9,10 +10,10 @@ use std::{
 use super::{StartFailure, site::Site};
 use crate::{
     config::{
-        AdminSettings, Listen, Loaded, LogSettings, Problems, ProcessSettings, Settings,
-        TracingSettings,
+        AdminSettings, Loaded, LogSettings, Problems, ProcessSettings, Settings, TracingSettings,
     },
     lifecycle::{Outcome, Requests},
+    listener::Manners,
     metrics::Metrics,
 };
 
@@ -24,6 +25,7 @@ pub struct Reloads {
     /// `None`: the configuration came from nowhere that could be read again.
     loader: Option<Arc<Loader>>,
     fixed: Fixed,
+    manners: Manners,
     requests: Requests,
     metrics: Arc<Metrics>,
 }
@@ -31,7 +33,8 @@ pub struct Reloads {
 /// What only a new process can change.
 #[derive(PartialEq)]
 struct Fixed {
-    listen: Listen,
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
     admin: AdminSettings,
     log: LogSettings,
     tracing: TracingSettings,
@@ -41,7 +44,8 @@ struct Fixed {
 impl Fixed {
     fn of(settings: &Settings) -> Self {
         Self {
-            listen: settings.listen.clone(),
+            http: settings.listen.http.clone(),
+            https: settings.listen.https.clone(),
             admin: settings.admin.clone(),
             log: settings.log,
             tracing: settings.tracing.clone(),
@@ -52,7 +56,8 @@ impl Fixed {
     /// The sections that differ.
     fn changes(&self, new: &Self) -> Vec<&'static str> {
         [
-            ("[listen]", self.listen != new.listen),
+            ("`http` in [listen]", self.http != new.http),
+            ("`https` in [listen]", self.https != new.https),
             ("[admin]", self.admin != new.admin),
             ("[log]", self.log != new.log),
             ("[tracing]", self.tracing != new.tracing),
@@ -69,15 +74,17 @@ impl Reloads {
     pub fn new(
         loader: Option<Loader>,
         settings: &Settings,
+        manners: Manners,
         requests: Requests,
-        metrics: Arc<Metrics>,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         metrics.reload.succeeded_at(now());
         Self {
             loader: loader.map(Arc::new),
             fixed: Fixed::of(settings),
+            manners,
             requests,
-            metrics,
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -117,9 +124,17 @@ impl Reloads {
             ));
         }
         let routes = settings.routes.routes().len();
+        let manners = Manners::new(&settings.listen, &self.metrics.downstream);
+        let manners = match manners {
+            Ok(manners) => manners,
+            Err(fault) => return Outcome::Refused(format!("{fault:#}")),
+        };
         match site.prepare(settings).await {
             Ok(next) => match site.take_up(next).await {
-                Ok(()) => Outcome::TakenUp(taken_up(routes, &warnings)),
+                Ok(()) => {
+                    self.manners.take_up(&manners);
+                    Outcome::TakenUp(taken_up(routes, &warnings))
+                }
                 Err(not_ready) => Outcome::Refused(not_ready.to_string()),
             },
             Err(failure) => Outcome::Refused(failure.to_string()),

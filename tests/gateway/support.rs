@@ -88,23 +88,31 @@ impl Harness {
         Self::build(sections, &keys, Some(key_manager))
     }
 
+    /// With these lines for `[listen]` beside `http`.
+    pub fn with_listen(listen: &str, sections: &str) -> Self {
+        let key_manager = local(free_port());
+        let text = key_manager_text(&format!("serverUrl = \"http://{key_manager}\""));
+        Self::assemble(listen, &text, sections, Some(key_manager))
+    }
+
     /// With this text for `[keyManager]` and everything below it.
     pub fn with_key_manager_text(key_manager: &str, sections: &str) -> Self {
-        Self::assemble(key_manager, sections, None)
+        Self::assemble("", key_manager, sections, None)
     }
 
     fn build(sections: &str, key_manager_keys: &str, fake: Option<SocketAddr>) -> Self {
-        let key_manager = format!(
-            "[keyManager]\n{key_manager_keys}\n[keymanager.security.basic]\n\
-             username = \"gateway\"\npassword = \"demo-secret\"\n"
-        );
-        Self::assemble(&key_manager, sections, fake)
+        Self::assemble("", &key_manager_text(key_manager_keys), sections, fake)
     }
 
-    fn assemble(key_manager_text: &str, sections: &str, fake: Option<SocketAddr>) -> Self {
+    fn assemble(
+        listen: &str,
+        key_manager_text: &str,
+        sections: &str,
+        fake: Option<SocketAddr>,
+    ) -> Self {
         let [gateway, admin, upstream] = [(); 3].map(|()| local(free_port()));
         let text = format!(
-            "[listen]\nhttp = \"{gateway}\"\n[admin]\nlisten = \"{admin}\"\n[log]\naccess = \"json\"\n\
+            "[listen]\nhttp = \"{gateway}\"\n{listen}\n[admin]\nlisten = \"{admin}\"\n[log]\naccess = \"json\"\n\
              {key_manager_text}\n{sections}"
         )
         .replace("{upstream}", &upstream.to_string());
@@ -457,7 +465,14 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn local(port: u16) -> SocketAddr {
+fn key_manager_text(keys: &str) -> String {
+    format!(
+        "[keyManager]\n{keys}\n[keymanager.security.basic]\n\
+         username = \"gateway\"\npassword = \"demo-secret\"\n"
+    )
+}
+
+pub fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 

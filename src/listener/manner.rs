@@ -1,0 +1,202 @@
+//! How connections are taken: who may speak for others, with TLS or without, HTTP/1 or HTTP/2.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+
+use super::{
+    connection::{Connection, Transport},
+    proxy_protocol::{self, Header},
+    tls::{self, Tls},
+    wire::Wire,
+};
+use crate::{
+    config::Listen,
+    domain::{Door, Network, Peer, any_contains},
+    metrics::{DownstreamMetrics, ListenerMetrics},
+};
+
+/// For everything that comes before HTTP.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// With which HTTP/2 begins (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The manners of all listeners for clients; a reload replaces them while connections keep theirs.
+#[derive(Clone)]
+pub struct Manners {
+    pub http: Arc<ArcSwap<Manner>>,
+    pub https: Arc<ArcSwap<Manner>>,
+}
+
+impl Manners {
+    /// # Errors
+    /// The authorities of client certificates cannot be used.
+    pub fn new(settings: &Listen, metrics: &DownstreamMetrics) -> anyhow::Result<Self> {
+        let http = match settings.https.first() {
+            Some(https) if settings.redirect_to_https => Kind::RedirectTo(https.port()),
+            _ => Kind::Plain { h2c: settings.h2c },
+        };
+        let https = match settings.https.is_empty() {
+            true => Manner::internal(),
+            false => Manner::new(Kind::Tls(Tls::new(settings, metrics)?), settings),
+        };
+        Ok(Self {
+            http: Arc::new(ArcSwap::from_pointee(Manner::new(http, settings))),
+            https: Arc::new(ArcSwap::from_pointee(https)),
+        })
+    }
+
+    /// From now on connections are taken as those.
+    pub fn take_up(&self, next: &Self) {
+        self.http.store(next.http.load_full());
+        self.https.store(next.https.load_full());
+    }
+}
+
+/// How the connections of one listener are taken.
+pub struct Manner {
+    kind: Kind,
+    proxy_protocol_from: Vec<Network>,
+    trusted_proxies: Arc<[Network]>,
+}
+
+enum Kind {
+    Plain { h2c: bool },
+    RedirectTo(u16),
+    Tls(Tls),
+}
+
+/// Why there is no connection.
+enum Fault {
+    /// One word, from a closed list.
+    Tls(&'static str),
+    Proxy,
+    /// Nobody said anything.
+    Gone,
+}
+
+impl Manner {
+    fn new(kind: Kind, settings: &Listen) -> Self {
+        Self {
+            kind,
+            proxy_protocol_from: settings.proxy_protocol_from.clone(),
+            trusted_proxies: settings.trusted_proxies.as_slice().into(),
+        }
+    }
+
+    /// For listeners of our own: HTTP/1 without TLS.
+    pub fn internal() -> Self {
+        Self {
+            kind: Kind::Plain { h2c: false },
+            proxy_protocol_from: Vec::new(),
+            trusted_proxies: Arc::new([]),
+        }
+    }
+
+    /// Does everything that comes before HTTP; `None` when it came to nothing, which is counted.
+    pub async fn open(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        metrics: &ListenerMetrics,
+    ) -> Option<Connection> {
+        let speaks_for_others = any_contains(&self.proxy_protocol_from, from.ip());
+        let wire = Wire::new(stream);
+        if let (Kind::Plain { h2c: false } | Kind::RedirectTo(_), false) =
+            (&self.kind, speaks_for_others)
+        {
+            let peer = self.peer(self.plain_door());
+            return Some(Connection::new(Transport::Plain(wire), false, from, peer));
+        }
+        let opening = self.shake_hands(wire, from, speaks_for_others);
+        let fault = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
+            Ok(Ok(connection)) => return Some(connection),
+            Ok(Err(fault)) => fault,
+            Err(_) if matches!(self.kind, Kind::Tls(_)) => Fault::Tls("timeout"),
+            Err(_) => Fault::Gone,
+        };
+        match fault {
+            Fault::Tls(word) => metrics.tls_fault(word),
+            Fault::Proxy => metrics.bad_proxy_header.inc(),
+            Fault::Gone => {}
+        }
+        None
+    }
+
+    /// Reads certificates again whose files have changed. Blocks.
+    pub fn refresh(&self, metrics: &DownstreamMetrics) {
+        if let Kind::Tls(tls) = &self.kind {
+            tls.refresh(metrics);
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        mut wire: Wire,
+        mut client: SocketAddr,
+        speaks_for_others: bool,
+    ) -> Result<Connection, Fault> {
+        if speaks_for_others {
+            let source = read_proxy_header(&mut wire).await?;
+            client = source.unwrap_or(client);
+        }
+        Ok(match &self.kind {
+            Kind::Tls(tls) => {
+                let shaken = tls.shake_hands(wire).await;
+                let (stream, peer) = shaken.map_err(|fault| Fault::Tls(tls::fault_word(&fault)))?;
+                let is_http2 = tls::is_http2(&stream);
+                let transport = Transport::Tls(Box::new(stream));
+                let peer = self.peer(Door::Tls(Box::new(peer)));
+                Connection::new(transport, is_http2, client, peer)
+            }
+            Kind::Plain { .. } | Kind::RedirectTo(_) => {
+                let is_http2 = match self.kind {
+                    Kind::Plain { h2c: true } => begins_with_preface(&mut wire).await?,
+                    _ => false,
+                };
+                let peer = self.peer(self.plain_door());
+                Connection::new(Transport::Plain(wire), is_http2, client, peer)
+            }
+        })
+    }
+
+    fn plain_door(&self) -> Door {
+        match self.kind {
+            Kind::RedirectTo(port) => Door::RedirectTo(port),
+            Kind::Plain { .. } | Kind::Tls(_) => Door::Plain,
+        }
+    }
+
+    fn peer(&self, door: Door) -> Peer {
+        Peer {
+            trusted_proxies: Arc::clone(&self.trusted_proxies),
+            door,
+        }
+    }
+}
+
+async fn read_proxy_header(wire: &mut Wire) -> Result<Option<SocketAddr>, Fault> {
+    let look = |bytes: &[u8]| match proxy_protocol::parse(bytes) {
+        Header::Complete { source, length } => Some((Ok(source), length)),
+        Header::Malformed => Some((Err(Fault::Proxy), 0)),
+        Header::Partial => None,
+    };
+    match wire.look_ahead(proxy_protocol::MAX_LENGTH, look).await {
+        Ok(Some(header)) => header,
+        // A probe of the port, as load balancers make them.
+        Ok(None) => Err(Fault::Gone),
+        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => Err(Fault::Proxy),
+        Err(_) => Err(Fault::Gone),
+    }
+}
+
+async fn begins_with_preface(wire: &mut Wire) -> Result<bool, Fault> {
+    let look = |bytes: &[u8]| {
+        let common = bytes.len().min(PREFACE.len());
+        let differs = bytes[..common] != PREFACE[..common];
+        (differs || common == PREFACE.len()).then_some((!differs, 0))
+    };
+    let found = wire.look_ahead(PREFACE.len(), look).await;
+    found.ok().flatten().ok_or(Fault::Gone)
+}
