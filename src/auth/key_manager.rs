@@ -113,11 +113,11 @@ impl KeyManager {
 
     async fn call(&self, question: &Question) -> Result<Verdict, Unavailable> {
         let work = async {
-            let _permit = self
-                .calls
-                .acquire()
-                .await
-                .map_err(|_| Fail::new(Unavailable::Lost))?;
+            let _permit = {
+                let _waiting = Queueing::new(&self.metrics);
+                let place = self.calls.acquire().await;
+                place.map_err(|_| Fail::new(Unavailable::Lost))?
+            };
             self.metrics.introspection.in_flight.inc();
             let _in_flight = Landing(&self.metrics);
             self.ask_with_proof(question).await
@@ -305,6 +305,22 @@ impl Drop for Timed<'_> {
     fn drop(&mut self) {
         let duration = &self.0.introspection.duration;
         duration.observe(self.1.elapsed().as_secs_f64());
+    }
+}
+
+/// Counts a call that waits for its place, until it has it or gives up.
+struct Queueing<'a>(&'a IssuerMetrics);
+
+impl<'a> Queueing<'a> {
+    fn new(metrics: &'a IssuerMetrics) -> Self {
+        metrics.introspection.queue_depth.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Queueing<'_> {
+    fn drop(&mut self) {
+        self.0.introspection.queue_depth.dec();
     }
 }
 

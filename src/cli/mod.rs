@@ -128,7 +128,7 @@ fn run(file: PathBuf, upgrade: bool) -> Exit {
     eprint!("{warnings}");
     // With it goes the text of the file, and what secrets stood in it.
     drop(warnings);
-    logging::init(settings.log.level);
+    let counting = logging::init(settings.log.level);
     let loader: Loader = Box::new(move || config::load(&file, &environment));
     let legacy = upgrade.then(|| Legacy::take(&settings.process.upgrade_socket));
     let (inherited, predecessor) = match legacy.transpose() {
@@ -144,6 +144,7 @@ fn run(file: PathBuf, upgrade: bool) -> Exit {
     ) {
         Ok(server) => {
             count_panics(&server);
+            counting.into_metrics(server.metrics());
             server.run(Until::Signals, || {
                 tracing::info!("listening");
                 if let Some(predecessor) = predecessor {

@@ -6,7 +6,10 @@ use http::{Version, header};
 use pingora::proxy::Session;
 
 use super::{Gateway, access_log::Entry, client_closed, context::Context};
-use crate::{domain::Reason, metrics::UpstreamMetrics};
+use crate::{
+    domain::Reason,
+    metrics::{Phase, UpstreamMetrics},
+};
 
 impl Gateway {
     /// Counts and logs a finished request, exactly once.
@@ -32,11 +35,15 @@ impl Gateway {
         if let (Some(upstream), Some(time)) = (upstream, upstream_time) {
             count_upstream(&upstream.metrics, context, reason, time);
         }
+        let bytes_in = session.body_bytes_read();
+        let bytes_out = session.body_bytes_sent();
+        metrics.carried(bytes_in, bytes_out);
+        if reason == Reason::ClientClosed {
+            metrics.aborted(phase(session, context));
+        }
         if !self.recorder.listens(context) {
             return;
         }
-        let bytes_in = session.body_bytes_read();
-        let bytes_out = session.body_bytes_sent();
         let request = session.req_header();
         let entry = Entry {
             method: request.method.as_str(),
@@ -88,6 +95,15 @@ fn count_upstream(metrics: &UpstreamMetrics, context: &Context, reason: Reason, 
         Reason::UpstreamTimeout => metrics.errors_timeout.inc(),
         Reason::UpstreamReset => metrics.errors_reset.inc(),
         _ => {}
+    }
+}
+
+/// How far a request has come.
+fn phase(session: &Session, context: &Context) -> Phase {
+    match (session.response_written(), context.upstream.started) {
+        (Some(_), _) => Phase::Body,
+        (None, Some(_)) => Phase::Upstream,
+        (None, None) => Phase::Auth,
     }
 }
 

@@ -26,6 +26,7 @@ pub struct IntrospectionMetrics {
     pub wait: Histogram,
     pub coalesced: IntCounter,
     pub in_flight: IntGauge,
+    pub queue_depth: IntGauge,
     pub last_success: Gauge,
 }
 
@@ -149,6 +150,7 @@ pub struct IssuerFamilies {
     wait: HistogramVec,
     coalesced: IntCounterVec,
     in_flight: IntGaugeVec,
+    queue_depth: IntGaugeVec,
     last_success: GaugeVec,
     renewals: IntCounterVec,
     expiry: GaugeVec,
@@ -183,6 +185,11 @@ impl IssuerFamilies {
             in_flight: maker.gauges(
                 "portcullis_introspection_in_flight",
                 "Calls to the key manager that are under way.",
+                &["issuer"],
+            )?,
+            queue_depth: maker.gauges(
+                "portcullis_introspection_queue_depth",
+                "Calls to the key manager that wait for a place among those under way.",
                 &["issuer"],
             )?,
             last_success: maker.dates(
@@ -227,6 +234,7 @@ impl IssuerFamilies {
             wait: self.wait.with_label_values(&[name]),
             coalesced: self.coalesced.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
+            queue_depth: self.queue_depth.with_label_values(&[name]),
             last_success: self.last_success.with_label_values(&[name]),
         }
     }
@@ -255,6 +263,7 @@ impl Drop for IssuerMetrics {
             let _ = families.wait.remove_label_values(&[name]);
             let _ = families.coalesced.remove_label_values(&[name]);
             let _ = families.in_flight.remove_label_values(&[name]);
+            let _ = families.queue_depth.remove_label_values(&[name]);
             let _ = families.last_success.remove_label_values(&[name]);
             let _ = families.expiry.remove_label_values(&[name]);
             for (_, word) in Outcome::ALL {

@@ -173,6 +173,17 @@ impl Maker {
         })
     }
 
+    /// By level, from errors on.
+    pub fn log_messages(&self) -> prometheus::Result<[IntCounter; 4]> {
+        let messages = self.counters(
+            "portcullis_log_messages_total",
+            "Messages of the gateway's own log.",
+            &["level"],
+        )?;
+        let levels = ["error", "warn", "info", "debug"];
+        Ok(levels.map(|level| messages.with_label_values(&[level])))
+    }
+
     pub fn log_dropped(&self) -> prometheus::Result<IntCounter> {
         Ok(self
             .counters(

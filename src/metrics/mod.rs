@@ -25,12 +25,12 @@ pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
 };
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
-pub use route::RouteMetrics;
+pub use route::{Phase, RouteMetrics};
 pub use totals::{IssuerCounts, RouteCounts, Times, Totals, UpstreamCounts};
 pub use upstream::UpstreamMetrics;
 
 use crate::{
-    config::NO_ROUTE,
+    config::{LogLevel, NO_ROUTE},
     domain::{Methods, Reason},
 };
 use issuer::IssuerFamilies;
@@ -53,6 +53,8 @@ pub struct Metrics {
     pub reload: ReloadMetrics,
     pub panics: IntCounter,
     pub access_log_dropped: IntCounter,
+    /// By [`LogLevel`].
+    log_messages: [IntCounter; 4],
     pub trace_spans_dropped: IntCounter,
 }
 
@@ -116,12 +118,18 @@ impl Metrics {
                 "Panics caught in the gateway's own code. Each is a bug: please report it.",
             )?,
             access_log_dropped: maker.log_dropped()?,
+            log_messages: maker.log_messages()?,
             trace_spans_dropped: maker.counter(
                 "portcullis_trace_spans_dropped_total",
                 "Spans that did not reach the collector: it failed, took them back, or was too slow.",
             )?,
             registry: maker.into_registry(),
         })
+    }
+
+    /// Counts messages of the gateway's own log.
+    pub fn logged(&self, level: LogLevel, count: u64) {
+        self.log_messages[level as usize].inc_by(count);
     }
 
     /// The handles of a route with these methods.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use prometheus::{Histogram, HistogramVec, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
     CLASSES, class,
@@ -59,8 +59,25 @@ pub struct RouteMetrics {
     /// By code class, 1xx to 5xx.
     pub(super) duration: [Histogram; 5],
     overhead: Histogram,
+    request_bytes: IntCounter,
+    response_bytes: IntCounter,
+    /// By [`Phase`].
+    aborts: [IntCounter; 3],
     families: RouteFamilies,
 }
+
+/// How far a request had come when its client went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before an upstream was chosen.
+    Auth,
+    /// Before its answer began.
+    Upstream,
+    /// In the middle of the answer.
+    Body,
+}
+
+const PHASES: [&str; 3] = ["auth", "upstream", "body"];
 
 /// The metrics that have a `route` label.
 #[derive(Clone)]
@@ -70,6 +87,9 @@ pub struct RouteFamilies {
     in_flight: IntGaugeVec,
     duration: HistogramVec,
     overhead: HistogramVec,
+    request_bytes: IntCounterVec,
+    response_bytes: IntCounterVec,
+    aborts: IntCounterVec,
     roster: Roster<RouteMetrics>,
 }
 
@@ -95,6 +115,21 @@ impl RouteFamilies {
                 &["route"],
                 &OVERHEAD_BUCKETS,
             )?,
+            request_bytes: maker.counters(
+                "portcullis_http_request_body_bytes_total",
+                "Bytes of requests' bodies that clients sent.",
+                &["route"],
+            )?,
+            response_bytes: maker.counters(
+                "portcullis_http_response_body_bytes_total",
+                "Bytes of answers' bodies that clients were sent.",
+                &["route"],
+            )?,
+            aborts: maker.counters(
+                "portcullis_client_aborts_total",
+                "Clients that went away before their answer was complete.",
+                &["route", "phase"],
+            )?,
             roster: Roster::default(),
         })
     }
@@ -108,6 +143,9 @@ impl RouteFamilies {
             in_flight: self.in_flight.with_label_values(&[name]),
             duration: CLASSES.map(|class| self.duration.with_label_values(&[name, class])),
             overhead: self.overhead.with_label_values(&[name]),
+            request_bytes: self.request_bytes.with_label_values(&[name]),
+            response_bytes: self.response_bytes.with_label_values(&[name]),
+            aborts: PHASES.map(|phase| self.aborts.with_label_values(&[name, phase])),
             families: self.clone(),
         });
         // Also where the handles were there already: the methods may be others now.
@@ -137,6 +175,11 @@ impl Drop for RouteMetrics {
             // What is not there need not be removed.
             let _ = families.in_flight.remove_label_values(&[&self.name]);
             let _ = families.overhead.remove_label_values(&[&self.name]);
+            let _ = families.request_bytes.remove_label_values(&[&self.name]);
+            let _ = families.response_bytes.remove_label_values(&[&self.name]);
+            for phase in PHASES {
+                let _ = families.aborts.remove_label_values(&[&self.name, phase]);
+            }
             for class in CLASSES {
                 let _ = families.duration.remove_label_values(&[&self.name, class]);
             }
@@ -160,6 +203,22 @@ impl RouteMetrics {
     pub fn observe(&self, code: StatusCode, total: Duration, overhead: Duration) {
         self.duration[class(code)].observe(total.as_secs_f64());
         self.overhead.observe(overhead.as_secs_f64());
+    }
+
+    /// Bytes of the bodies of a finished request, there and back.
+    pub fn carried(&self, request: usize, response: usize) {
+        // Most requests have no body: one look is cheaper than one more shared counter.
+        if request > 0 {
+            self.request_bytes.inc_by(request as u64);
+        }
+        if response > 0 {
+            self.response_bytes.inc_by(response as u64);
+        }
+    }
+
+    /// The client went away.
+    pub fn aborted(&self, phase: Phase) {
+        self.aborts[phase as usize].inc();
     }
 
     /// Requests counted for a reason.

@@ -1,8 +1,13 @@
 //! Metrics, health and the access log.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
 use portcullis::demo::Reply;
 
-use crate::support::Harness;
+use crate::support::{Harness, RawServer, wait_for};
 
 #[test]
 fn every_request_makes_one_line_with_one_reason() {
@@ -193,5 +198,68 @@ fn the_status_page_tells_and_gives_nothing_away() {
         "<script",
     ] {
         assert!(!answer.body.contains(secret), "{secret} in {}", answer.body);
+    }
+}
+
+#[test]
+fn bytes_are_counted_both_ways() {
+    let harness = Harness::start();
+    let echoed = harness
+        .send("POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")
+        .body;
+    harness.log(1);
+    let metrics = harness.admin("/metrics").body;
+    for line in [
+        r#"portcullis_http_request_body_bytes_total{route="/public/*"} 5"#.to_owned(),
+        format!(
+            r#"portcullis_http_response_body_bytes_total{{route="/public/*"}} {}"#,
+            echoed.len()
+        ),
+    ] {
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+}
+
+#[test]
+fn clients_that_go_away_are_counted_by_how_far_they_came() {
+    // Says nothing on /silent, and never comes to an end elsewhere.
+    let upstream = RawServer::start(|_, mut stream| {
+        std::thread::spawn(move || {
+            let mut head = [0; 1024];
+            let length = stream.read(&mut head).unwrap_or(0);
+            if head[..length].starts_with(b"GET /silent") {
+                // Until the gateway gives up.
+                let _ = stream.read(&mut head);
+                return;
+            }
+            let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n".to_vec();
+            while stream.write_all(&bytes).is_ok() {
+                bytes = vec![b'x'; 65_536];
+            }
+        });
+    });
+    let route = |name: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = \"/{name}\"\npublic = true\nupstream = \"http://{}\"\n",
+            upstream.address
+        )
+    };
+    let harness = Harness::with(&format!("{}{}", route("silent"), route("endless")));
+    for name in ["silent", "endless"] {
+        let mut client = TcpStream::connect(harness.gateway).unwrap();
+        write!(client, "GET /{name} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        let metric = format!("portcullis_http_requests_in_flight{{route=\"{name}\"}} 1");
+        wait_for("the request", || {
+            harness.admin("/metrics").body.contains(&metric)
+        });
+        if name == "endless" {
+            client.read_exact(&mut [0; 100]).unwrap();
+        }
+    }
+    for line in [
+        r#"portcullis_client_aborts_total{phase="upstream",route="silent"} 1"#,
+        r#"portcullis_client_aborts_total{phase="body",route="endless"} 1"#,
+    ] {
+        wait_for(line, || harness.admin("/metrics").body.contains(line));
     }
 }
