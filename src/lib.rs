@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
+pub mod response_cache;
 pub mod server;
 pub mod telemetry;
 pub mod upstream;

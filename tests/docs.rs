@@ -385,10 +385,11 @@ fn defaults_in_the_file_are_those_of_the_code() {
 
 fn printed(settings: &Settings) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         settings.listen,
         settings.key_manager,
         settings.token_cache,
+        settings.response_cache,
         settings.routes.routes(),
         settings.upstreams,
         settings.admin,

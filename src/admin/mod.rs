@@ -1,6 +1,7 @@
 //! The admin listener: metrics, health and the status page, on an address of its own. Read-only, but for
-//! the reload.
+//! the reload and the purge of the response cache.
 
+mod purge;
 mod reload;
 mod status;
 
@@ -22,6 +23,7 @@ use crate::{
     domain::Secret,
     lifecycle::{Lifecycle, Reloader},
     metrics::Metrics,
+    response_cache::ResponseCache,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -37,6 +39,7 @@ pub struct Admin {
     /// The gateway is not ready before it can ask about tokens.
     asking: Arc<ArcSwapOption<Readiness>>,
     reloader: Reloader,
+    response_cache: ResponseCache,
     /// Digest of the token that `/metrics` asks for.
     token: Option<digest::Digest>,
 }
@@ -48,6 +51,7 @@ impl Admin {
         status: Arc<Status>,
         asking: Arc<ArcSwapOption<Readiness>>,
         reloader: Reloader,
+        response_cache: ResponseCache,
         token: Option<&Secret>,
     ) -> Self {
         let token = token.map(|token| digest::digest(&digest::SHA256, token.expose().as_bytes()));
@@ -57,6 +61,7 @@ impl Admin {
             status,
             asking,
             reloader,
+            response_cache,
             token,
         }
     }
@@ -94,8 +99,17 @@ impl Admin {
         asking.as_ref().is_none_or(|asking| asking.is_ready())
     }
 
-    fn needs_token(&self) -> bool {
-        self.token.is_some()
+    /// Whoever may change something has the admin token or, where there is none, is no web page.
+    /// This is the answer for everybody else.
+    fn may_not_act(&self, headers: &HeaderMap) -> Option<Response<Vec<u8>>> {
+        if !self.may_see(headers) {
+            return Some(unauthorized());
+        }
+        if self.token.is_none() && !headers.contains_key(reload::GUARD) {
+            let words = "send the header X-Portcullis-Admin, which web pages cannot\n";
+            return Some(plain(StatusCode::FORBIDDEN, words));
+        }
+        None
     }
 
     /// Probes carry no token and tell nothing; everything else may name upstreams.
@@ -147,10 +161,14 @@ fn is_same(one: &digest::Digest, other: &digest::Digest) -> bool {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
-        if request.method == Method::POST && request.uri.path() == reload::PATH {
-            return match self.may_see(&request.headers) {
-                true => self.reload(&request.headers).await,
-                false => unauthorized(),
+        if request.method == Method::POST
+            && let path @ (reload::PATH | purge::PATH) = request.uri.path()
+        {
+            let purges = path == purge::PATH;
+            return match self.may_not_act(&request.headers) {
+                Some(refusal) => refusal,
+                None if purges => self.purge(session).await,
+                None => self.reload().await,
             };
         }
         let mut answer = self.answer(&request.method, request.uri.path(), &request.headers);
@@ -234,11 +252,12 @@ mod tests {
             Arc::default(),
         );
         Admin::new(
-            metrics,
+            Arc::clone(&metrics),
             lifecycle,
             Arc::new(status),
             Arc::default(),
             reloader,
+            ResponseCache::new(1 << 20, metrics.response_cache.clone()),
             token.map(Secret::new).as_ref(),
         )
     }

@@ -6,7 +6,7 @@ use super::{
     env::Environment,
     key_manager, listen,
     problem::{Place, Report, Source},
-    process, route,
+    process, response_cache, route,
     secret::{self, SecretKeys},
     section::{Names, Placed, Section},
     settings::{AdminSettings, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings},
@@ -42,7 +42,8 @@ pub fn settings(
     let key_manager_failed = key_manager.is_none() && report.count() > before;
     let token_cache = token_cache(&mut root);
     let clock_skew = clock_skew(&mut root);
-    let routes = route::read(&mut root, clock_skew);
+    let response_cache = response_cache::read(&mut root);
+    let routes = route::read(&mut root, clock_skew, &response_cache);
     let admin = admin(&mut root, &context);
     let log = log(&mut root);
     let tracing = tracing::read(&mut root);
@@ -71,6 +72,7 @@ pub fn settings(
         listen: listen?,
         key_manager,
         token_cache,
+        response_cache,
         routes: routes.table,
         upstreams: routes.upstreams,
         admin: admin?,

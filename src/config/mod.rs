@@ -13,6 +13,7 @@ mod oauth2;
 mod pem;
 mod problem;
 mod process;
+mod response_cache;
 mod route;
 mod secret;
 mod section;
@@ -30,8 +31,9 @@ pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ClientCertificate, ClientSettings, CredentialBearer, CredentialEncoding,
     CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, LogFormat, LogLevel,
-    LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings, RefreshSettings, Settings,
-    TlsSettings, TokenCacheSettings, TracingSettings, UpstreamSettings,
+    LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings, RefreshSettings,
+    ResponseCacheSettings, Settings, TlsSettings, TokenCacheSettings, TracingSettings,
+    UpstreamSettings,
 };
 
 /// Settings that may be used, and what the operator should know about them.

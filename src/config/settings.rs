@@ -14,6 +14,7 @@ pub struct Settings {
     /// `None` when no route asks for a token.
     pub key_manager: Option<KeyManagerSettings>,
     pub token_cache: TokenCacheSettings,
+    pub response_cache: ResponseCacheSettings,
     pub routes: RouteTable,
     /// In the order of [`crate::domain::UpstreamId`].
     pub upstreams: Vec<UpstreamSettings>,
@@ -214,6 +215,23 @@ impl Default for TokenCacheSettings {
             inactive_ttl: Duration::from_secs(10),
             max_entries: 100_000,
             max_bytes: 128 << 20,
+        }
+    }
+}
+
+/// `[response_cache]`: for the answers of all routes together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseCacheSettings {
+    pub max_bytes: usize,
+    /// Longest body that is kept, where a route does not say.
+    pub max_object_bytes: usize,
+}
+
+impl Default for ResponseCacheSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: 64 << 20,
+            max_object_bytes: 1 << 20,
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | [`Reason`] | one word for the outcome of a request, from a closed list |
 //! | [`Route`], [`RouteTable`] | which requests are whose |
 //! | [`Action`] | where they go, or what they are answered |
+//! | [`CachePolicy`] | how the answers of a route may be kept |
 
 mod action;
 mod certificate_names;
@@ -33,6 +34,7 @@ mod path_pattern;
 mod peer;
 mod policy;
 mod reason;
+mod response_cache;
 mod rewrite;
 mod route;
 mod route_table;
@@ -58,6 +60,7 @@ pub use path_pattern::PathPattern;
 pub use peer::{Door, Peer, TlsPeer};
 pub use policy::{Access, Permit, Policy, ScopeRule};
 pub use reason::{Decision, Reason};
+pub use response_cache::{CachePolicy, CacheScope};
 pub use rewrite::Rewrite;
 pub use route::Route;
 pub use route_table::{RouteConflict, RouteTable, Routed};

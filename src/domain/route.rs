@@ -3,8 +3,8 @@
 use http::HeaderName;
 
 use super::{
-    Access, Action, Coding, Cors, Forward, HeaderMatch, HeaderRules, HostPattern, Methods,
-    PathPattern,
+    Access, Action, CachePolicy, Coding, Cors, Forward, HeaderMatch, HeaderRules, HostPattern,
+    Methods, PathPattern,
 };
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
@@ -29,6 +29,8 @@ pub struct Route {
     pub headers: Option<Box<HeaderRules>>,
     /// Ways to compress answers, the best first; none: they go on as they came.
     pub compression: Box<[Coding]>,
+    /// How its answers are kept; `None`: not at all.
+    pub response_cache: Option<Box<CachePolicy>>,
 }
 
 impl Route {

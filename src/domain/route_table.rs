@@ -267,6 +267,7 @@ mod tests {
             cors: None,
             headers: None,
             compression: Box::default(),
+            response_cache: None,
         }
     }
 

@@ -129,6 +129,11 @@ impl TokenKey {
         ])
     }
 
+    /// All of it: for keys of what belongs to this token alone.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Four bytes that tell tokens apart in a log and cannot be turned back into one.
     pub fn fingerprint(&self) -> u32 {
         u32::from_be_bytes([self.0[28], self.0[29], self.0[30], self.0[31]])

@@ -8,7 +8,7 @@ use std::{
 use http::StatusCode;
 use prometheus::IntGauge;
 
-use super::{Snapshot, caller::Caller, respond::Refusal};
+use super::{Snapshot, caller::Caller, respond::Refusal, response_cache::Cached};
 use crate::{
     auth::{From, Moment},
     domain::{Grant, KnownMethod, Permit, Reason, Route, TokenKey},
@@ -39,6 +39,8 @@ pub struct Context {
     /// What the gateway answered itself.
     pub refused: Option<(StatusCode, Reason)>,
     pub upstream: UpstreamTimes,
+    /// On routes whose answers are kept.
+    pub cached: Option<Box<Cached>>,
     in_flight: Option<InFlight>,
 }
 
@@ -81,6 +83,7 @@ impl Context {
             wait: Duration::ZERO,
             refused: None,
             upstream: UpstreamTimes::default(),
+            cached: None,
             in_flight: None,
         }
     }

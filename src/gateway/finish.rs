@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use http::{Version, header};
-use pingora::proxy::Session;
+use pingora::{http::RequestHeader, proxy::Session};
 
-use super::{Gateway, access_log::Entry, client_closed, context::Context};
+use super::{Gateway, access_log::Entry, client_closed, context::Context, response_cache};
 use crate::{
     domain::Reason,
-    metrics::{Phase, UpstreamMetrics},
+    metrics::{CacheResult, Phase, UpstreamMetrics},
 };
 
 impl Gateway {
@@ -27,16 +27,21 @@ impl Gateway {
             .saturating_sub(upstream_time.unwrap_or_default())
             .saturating_sub(context.wait);
         let snapshot = &context.snapshot;
-        let metrics = snapshot.route_metrics(context.route);
-        metrics.count(context.method, status, reason);
-        metrics.observe(status, total, overhead);
         let upstream = context.route.filter(|_| upstream_time.is_some());
         let upstream = upstream.and_then(|route| snapshot.upstream_of(route));
         if let (Some(upstream), Some(time)) = (upstream, upstream_time) {
             count_upstream(&upstream.metrics, context, reason, time);
         }
+        if session.subrequest_ctx.is_some() {
+            // The cache refreshes an answer in the background: nobody's request.
+            return;
+        }
+        let cached = self.count_lookup(session, context);
         let bytes_in = session.body_bytes_read();
         let bytes_out = session.body_bytes_sent();
+        let metrics = snapshot.route_metrics(context.route);
+        metrics.count(context.method, status, reason);
+        metrics.observe(status, total, overhead);
         metrics.carried(bytes_in, bytes_out);
         if reason == Reason::ClientClosed {
             metrics.aborted(phase(session, context));
@@ -52,13 +57,11 @@ impl Gateway {
             route: context.route.map(|route| &*snapshot.route(route).name),
             status,
             client: context.caller.client,
-            user_agent: request
-                .headers
-                .get(header::USER_AGENT)
-                .map_or(&[], |agent| agent.as_bytes()),
+            user_agent: user_agent(request),
             decision: reason.decision(),
             reason: reason.word(),
             cache: context.from.map(crate::auth::From::word),
+            response_cache: cached.map(CacheResult::word),
             token: context.token.map(|token| token.fingerprint()),
             client_id: context
                 .grant()
@@ -74,6 +77,19 @@ impl Gateway {
         };
         self.recorder.record(&entry, context, now);
     }
+
+    /// What the response cache had to do with the request, if its route has one.
+    fn count_lookup(&self, session: &Session, context: &Context) -> Option<CacheResult> {
+        context.cached.as_ref()?;
+        let result = response_cache::result(session);
+        self.response_cache.count(result);
+        Some(result)
+    }
+}
+
+fn user_agent(request: &RequestHeader) -> &[u8] {
+    let agent = request.headers.get(header::USER_AGENT);
+    agent.map_or(&[], |agent| agent.as_bytes())
 }
 
 fn count_upstream(metrics: &UpstreamMetrics, context: &Context, reason: Reason, time: Duration) {

@@ -16,6 +16,7 @@ mod local;
 mod recorder;
 mod request;
 mod respond;
+mod response_cache;
 mod snapshot;
 
 use std::{sync::Arc, time::Instant};
@@ -26,6 +27,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use pingora::{
     Error, ErrorType,
+    cache::{CacheKey, CacheMeta, RespCacheable, key::HashBinary},
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     protocols::Digest,
@@ -41,6 +43,7 @@ use crate::{
     auth::Verified,
     domain::{Cors, Denial, KnownMethod, Permit, Policy, Reason, RequestPath, Routed, extract},
     lifecycle::Lifecycle,
+    response_cache::ResponseCache,
     telemetry::{TRACEPARENT, TraceContext},
 };
 use caller::Caller;
@@ -53,6 +56,7 @@ pub struct Gateway {
     current: Arc<ArcSwap<Snapshot>>,
     recorder: Arc<Recorder>,
     lifecycle: Arc<Lifecycle>,
+    response_cache: ResponseCache,
 }
 
 impl Gateway {
@@ -61,11 +65,13 @@ impl Gateway {
         current: Arc<ArcSwap<Snapshot>>,
         recorder: Arc<Recorder>,
         lifecycle: Arc<Lifecycle>,
+        response_cache: ResponseCache,
     ) -> Self {
         Self {
             current,
             recorder,
             lifecycle,
+            response_cache,
         }
     }
 
@@ -246,6 +252,45 @@ impl ProxyHttp for Gateway {
         }
     }
 
+    fn request_cache_filter(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        response_cache::enable(self.response_cache, session, context);
+        Ok(())
+    }
+
+    fn cache_key_callback(
+        &self,
+        session: &Session,
+        context: &mut Context,
+    ) -> pingora::Result<CacheKey> {
+        response_cache::cache_key(session, context)
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        context: &mut Context,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        response_cache::vary(meta, request, context)
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        answer: &ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<RespCacheable> {
+        response_cache::keep(self.response_cache, session, answer, context)
+    }
+
+    fn should_serve_stale(&self, _: &mut Session, _: &mut Context, error: Option<&Error>) -> bool {
+        response_cache::may_be_stale(error)
+    }
+
     async fn upstream_peer(
         &self,
         _: &mut Session,
@@ -292,13 +337,14 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
         context.upstream.answered = Some(Instant::now());
         context.upstream.status = Some(answer.status);
         forward::strip_answer(answer);
+        response_cache::observe(self.response_cache, session, answer, context);
         Ok(())
     }
 
@@ -312,7 +358,7 @@ impl ProxyHttp for Gateway {
         if self.recorder.server_timing && !answer.status.is_informational() {
             recorder::tell_times(answer, context)?;
         }
-        Ok(())
+        response_cache::sign(session, answer, context)
     }
 
     async fn fail_to_proxy(

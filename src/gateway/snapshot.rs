@@ -22,6 +22,8 @@ pub struct Snapshot {
     /// In the order of [`crate::domain::UpstreamId`].
     upstreams: Vec<Known>,
     pub(super) protected: Protected,
+    /// Whether any route has its answers kept.
+    pub(super) keeps_answers: bool,
     /// `None` when no route asks for a token.
     pub(super) verifier: Option<Arc<Verifier>>,
 }
@@ -57,6 +59,7 @@ impl Snapshot {
             no_route: metrics.no_route(),
             upstreams: parts.upstreams.into_iter().map(upstream).collect(),
             protected: Protected::new(routes.iter()),
+            keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
             routes: parts.routes,
         }

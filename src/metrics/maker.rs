@@ -38,6 +38,10 @@ impl Maker {
         self.register(IntCounter::new(name, help)?)
     }
 
+    pub fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
     pub fn counters(
         &self,
         name: &str,

@@ -9,6 +9,7 @@ mod grid;
 mod issuer;
 mod listeners;
 mod maker;
+mod response_cache;
 mod roster;
 mod route;
 mod totals;
@@ -25,6 +26,7 @@ pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
 };
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
+pub use response_cache::{CacheResult, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics};
 pub use totals::{IssuerCounts, RouteCounts, Times, Totals, UpstreamCounts};
 pub use upstream::UpstreamMetrics;
@@ -50,6 +52,7 @@ pub struct Metrics {
     pub downstream: DownstreamMetrics,
     /// `portcullis_state`, by `state`: one of them is 1.
     pub state: IntGaugeVec,
+    pub response_cache: ResponseCacheMetrics,
     pub reload: ReloadMetrics,
     pub panics: IntCounter,
     pub access_log_dropped: IntCounter,
@@ -111,6 +114,7 @@ impl Metrics {
             upstreams: UpstreamFamilies::new(&maker)?,
             token_cache: maker.token_cache()?,
             downstream: DownstreamMetrics::new(&maker)?,
+            response_cache: ResponseCacheMetrics::new(&maker)?,
             state: maker.state()?,
             reload: maker.reload()?,
             panics: maker.counter(

@@ -100,6 +100,7 @@ impl Server {
             Arc::clone(&site.current.snapshot),
             Arc::clone(&recorder),
             Arc::clone(&lifecycle),
+            site.response_cache(),
         );
         let status = Arc::new(Status::new(
             Arc::clone(&metrics),
@@ -113,6 +114,7 @@ impl Server {
             Arc::clone(&status),
             Arc::clone(&site.current.readiness),
             reloader.clone(),
+            site.response_cache(),
             admin_token.as_ref(),
         );
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());

@@ -14,6 +14,7 @@ use crate::{
     config::{KeyManagerSettings, Settings, TokenCacheSettings},
     gateway::{Parts, Snapshot},
     metrics::Metrics,
+    response_cache::ResponseCache,
     upstream::Upstream,
 };
 
@@ -41,6 +42,7 @@ struct Base {
     metrics: Arc<Metrics>,
     /// Makes the digests of tokens, by which the cache is keyed.
     seed: [u8; 32],
+    response_cache: ResponseCache,
 }
 
 /// What a snapshot stands on, and the next one may too.
@@ -67,6 +69,8 @@ struct Work(Upkeep, watch::Receiver<bool>);
 pub struct Next {
     snapshot: Snapshot,
     ground: Ground,
+    /// Bound of the response cache.
+    response_cache_bytes: usize,
     /// Of a key manager that is new.
     upkeep: Option<Work>,
 }
@@ -81,7 +85,15 @@ impl Site {
         SystemRandom::new()
             .fill(&mut seed)
             .map_err(|_| anyhow::anyhow!("this system gives no random numbers"))?;
-        let base = Base { metrics, seed };
+        let response_cache = ResponseCache::new(
+            settings.response_cache.max_bytes,
+            metrics.response_cache.clone(),
+        );
+        let base = Base {
+            metrics,
+            seed,
+            response_cache,
+        };
         let next = base.prepare(settings, None)?;
         Ok(Self {
             current: Current {
@@ -93,6 +105,10 @@ impl Site {
             waiting: next.upkeep,
             tasks: JoinSet::new(),
         })
+    }
+
+    pub fn response_cache(&self) -> ResponseCache {
+        self.base.response_cache
     }
 
     /// Starts the work in the background of the first configuration. Needs a runtime.
@@ -126,6 +142,7 @@ impl Site {
             wait_until_ready(readiness).await?;
         }
         self.current.snapshot.store(Arc::new(next.snapshot));
+        self.base.response_cache.resize(next.response_cache_bytes);
         self.current.readiness.store(readiness);
         self.ground = Arc::new(next.ground);
         while self.tasks.try_join_next().is_some() {}
@@ -194,6 +211,7 @@ impl Base {
                 &self.metrics,
             ))
         });
+        let response_cache_bytes = settings.response_cache.max_bytes;
         let parts = Parts {
             upstreams: build_upstreams(&settings)?,
             routes: settings.routes,
@@ -201,6 +219,7 @@ impl Base {
         };
         Ok(Next {
             snapshot: Snapshot::new(parts, &self.metrics),
+            response_cache_bytes,
             ground: Ground {
                 lives,
                 cache,

@@ -13,6 +13,7 @@ mod key_manager;
 mod listeners;
 mod observability;
 mod reload;
+mod response_cache;
 mod routes;
 mod support;
 mod token_path;

@@ -15,12 +15,13 @@ use crate::{
 };
 
 /// Keys that say how a request goes on.
-const FORWARDING: [&str; 5] = [
+const FORWARDING: [&str; 6] = [
     "upstream",
     "strip_prefix",
     "rewrite",
     "forward_token",
     "identity_headers",
+    "response_cache",
 ];
 /// Headers of a static answer that have a key of their own, or are the connection's.
 const NOT_STATIC: [HeaderName; 7] = [

@@ -12,8 +12,9 @@ use std::{collections::HashMap, time::Duration};
 use super::{
     headers::{self, Headers},
     problem::Place,
+    response_cache,
     section::{Placed, Section},
-    settings::UpstreamSettings,
+    settings::{ResponseCacheSettings, UpstreamSettings},
     upstream::Upstreams,
 };
 use crate::domain::{Access, HostPattern, Methods, PathPattern, Route, RouteTable};
@@ -36,7 +37,11 @@ pub struct Routes {
 }
 
 /// Reads all routes; `None` when there is no telling them apart.
-pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
+pub fn read(
+    root: &mut Section<'_>,
+    clock_skew: Duration,
+    response_cache: &ResponseCacheSettings,
+) -> Option<Routes> {
     let mut upstreams = Upstreams::default();
     let mut routes: Vec<Route> = Vec::new();
     let mut names = HashMap::new();
@@ -44,7 +49,13 @@ pub fn read(root: &mut Section<'_>, clock_skew: Duration) -> Option<Routes> {
     let mut complete = true;
     let mut headers = headers::read(root);
     for mut section in root.sections("route") {
-        match route(&mut section, clock_skew, &mut upstreams, &mut headers) {
+        match route(
+            &mut section,
+            clock_skew,
+            response_cache,
+            &mut upstreams,
+            &mut headers,
+        ) {
             Some(route) => {
                 if let Some(twin) = names.insert(route.name.clone(), routes.len()) {
                     section.error(
@@ -109,6 +120,7 @@ fn tell_tie(root: &Section<'_>, first: &Placed<String>, second: &Placed<String>)
 fn route(
     section: &mut Section<'_>,
     clock_skew: Duration,
+    cache_settings: &ResponseCacheSettings,
     upstreams: &mut Upstreams,
     headers: &mut Headers,
 ) -> Option<Route> {
@@ -136,6 +148,7 @@ fn route(
     let cors = cors(section, methods);
     let headers = headers.of_route(section);
     let compression = compression(section);
+    let response_cache = response_cache::of_route(section, cache_settings, access.as_ref());
     let (path, hosts, methods) = (path?, hosts?, methods?);
     if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
         section.error(
@@ -158,6 +171,7 @@ fn route(
         cors: cors?,
         headers: (!headers.is_empty()).then(|| Box::new(headers)),
         compression,
+        response_cache,
     })
 }
 

@@ -40,6 +40,9 @@ pub fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
     if let Some(cache) = entry.cache {
         field(out, "portcullis.cache", cache.as_bytes());
     }
+    if let Some(result) = entry.response_cache {
+        field(out, "portcullis.response_cache", result.as_bytes());
+    }
     if let Some(token) = entry.token {
         out.extend_from_slice(b"\",\"portcullis.token\":\"t:");
         hex(token, out);
@@ -107,6 +110,9 @@ pub fn text(entry: &Entry<'_>, out: &mut Vec<u8>) {
     word(out, "reason", entry.reason.as_bytes());
     if let Some(cache) = entry.cache {
         word(out, "cache", cache.as_bytes());
+    }
+    if let Some(result) = entry.response_cache {
+        word(out, "response_cache", result.as_bytes());
     }
     if let Some(token) = entry.token {
         out.extend_from_slice(b" token=t:");
@@ -288,12 +294,14 @@ mod tests {
         assert_eq!(line["http.response.status_code"], 200);
         assert_eq!(line["portcullis.token"], "t:9f2c01ab");
         assert_eq!(line["client.address"], "203.0.113.9");
+        assert_eq!(line["portcullis.response_cache"], "miss");
         assert_eq!(line["dur_us"]["upstream"], 640);
         assert_eq!(line["upstream.reused"], true);
         let bare = Entry {
             route: None,
             client: Some("::1".parse().unwrap()),
             cache: None,
+            response_cache: None,
             token: None,
             client_id: None,
             upstream_time: None,
@@ -330,7 +338,7 @@ mod tests {
         assert_eq!(
             &line[24..],
             " 200 GET /orders/1 route=orders decision=allow reason=active cache=hit \
-             token=t:9f2c01ab client_id=web-shop upstream=0.6ms total=0.8ms \
+             response_cache=miss token=t:9f2c01ab client_id=web-shop upstream=0.6ms total=0.8ms \
              trace=4bf92f3577b34da6a3ce929d0e0e4736"
         );
         assert!(humantime::parse_rfc3339(&line[..24]).is_ok(), "{line}");

@@ -56,6 +56,8 @@ pub struct Entry<'a> {
     pub reason: &'static str,
     /// `hit`, `miss` or `joined`.
     pub cache: Option<&'static str>,
+    /// How the response cache served it: `hit`, `miss`, `stale`, `revalidated` or `bypass`.
+    pub response_cache: Option<&'static str>,
     /// The token's fingerprint.
     pub token: Option<u32>,
     pub client_id: Option<&'a str>,
@@ -211,6 +213,7 @@ mod tests {
             decision: Decision::Allow,
             reason: "active",
             cache: Some("hit"),
+            response_cache: Some("miss"),
             token: Some(0x9f2c_01ab),
             client_id: Some("web-shop"),
             total: Duration::from_micros(812),

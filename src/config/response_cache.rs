@@ -1,0 +1,116 @@
+//! `[response_cache]`, and `response_cache` of a route: whether and how answers are kept.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::{
+    problem::Place,
+    section::{Placed, Section},
+    settings::ResponseCacheSettings,
+};
+use crate::domain::{Access, CachePolicy, CacheScope};
+
+const MAX_BYTES: RangeInclusive<usize> = 1 << 20..=1 << 40;
+/// Longest time after its end for which an answer may be used.
+const LONGEST_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Reads `[response_cache]`.
+pub fn read(root: &mut Section<'_>) -> ResponseCacheSettings {
+    let mut section = root.section("response_cache");
+    let mut settings = ResponseCacheSettings::default();
+    if let Some(size) = section.size("max_bytes") {
+        settings.max_bytes = bounded(&section, &size, "max_bytes", MAX_BYTES);
+    }
+    if let Some(size) = section.size("max_object_bytes") {
+        let range = 1..=settings.max_bytes;
+        settings.max_object_bytes = bounded(&section, &size, "max_object_bytes", range);
+    }
+    settings.max_object_bytes = settings.max_object_bytes.min(settings.max_bytes);
+    section.finish();
+    settings
+}
+
+/// Reads a route's `response_cache`: its answers are kept if it is there.
+pub fn of_route(
+    route: &mut Section<'_>,
+    settings: &ResponseCacheSettings,
+    access: Option<&Access>,
+) -> Option<Box<CachePolicy>> {
+    let mut section = route.optional_section("response_cache")?;
+    let scope = scope(&mut section, access);
+    let default_ttl = window(&mut section, "default_ttl");
+    let stale_while_revalidate = window(&mut section, "stale_while_revalidate");
+    let stale_if_error = window(&mut section, "stale_if_error");
+    let size = section.size("max_object_bytes");
+    let max_object_bytes = size.map_or(settings.max_object_bytes, |size| {
+        let range = 1..=settings.max_bytes;
+        bounded(&section, &size, "max_object_bytes", range)
+    });
+    section.finish();
+    Some(Box::new(CachePolicy {
+        scope,
+        default_ttl,
+        stale_while_revalidate,
+        stale_if_error,
+        max_object_bytes,
+    }))
+}
+
+fn scope(section: &mut Section<'_>, access: Option<&Access>) -> CacheScope {
+    let Some(Placed { value, place }) = section.text("scope") else {
+        return CacheScope::Shared;
+    };
+    let known = CacheScope::ALL.iter().find(|(_, word)| *word == value);
+    let scope = match known {
+        Some((scope, _)) => *scope,
+        None => {
+            section.error(
+                &place,
+                format!("{value:?} is not a scope"),
+                "\"shared\" or \"per_client\"",
+            );
+            CacheScope::Shared
+        }
+    };
+    if scope == CacheScope::PerClient && matches!(access, Some(Access::Public)) {
+        section.error(
+            &place,
+            "a public route does not know its clients",
+            "leave `scope` out, or ask for a token",
+        );
+    }
+    scope
+}
+
+fn window(section: &mut Section<'_>, key: &'static str) -> Duration {
+    let Some(Placed { value, place }) = section.duration(key) else {
+        return Duration::ZERO;
+    };
+    if value > LONGEST_WINDOW || value.subsec_nanos() != 0 {
+        let hint = "whole seconds, at most \"30d\"";
+        section.error(&place, format!("`{key}` is out of range"), hint);
+    }
+    value
+}
+
+fn bounded(
+    section: &Section<'_>,
+    size: &Placed<u64>,
+    key: &str,
+    range: RangeInclusive<usize>,
+) -> usize {
+    match usize::try_from(size.value) {
+        Ok(size) if range.contains(&size) => size,
+        _ => {
+            out_of_range(section, &size.place, key, &range);
+            *range.end()
+        }
+    }
+}
+
+fn out_of_range(section: &Section<'_>, place: &Place, key: &str, range: &RangeInclusive<usize>) {
+    section.error(
+        place,
+        format!("`{key}` is out of range"),
+        format!("between {} and {} bytes", range.start(), range.end()),
+    );
+}

@@ -1,0 +1,613 @@
+//! What is kept of upstreams' answers, for whom, and for how long.
+
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use parking_lot::{Condvar, Mutex};
+use portcullis::demo::Reply;
+
+use crate::support::{Answer, Connection, Harness, RawServer, wait_for};
+
+/// An upstream that says what it is told to, and remembers what it was asked.
+struct Origin {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Origin {
+    /// `answer` gets the head of each request and its number from 1 on; it gives the fields of the
+    /// answer, each with its line end, and the body. Fields that begin with `HTTP/` are the whole
+    /// head; an empty body then is no body at all.
+    fn start(answer: impl Fn(&str, usize) -> (String, String) + Send + Sync + 'static) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (list, answer) = (Arc::clone(&seen), Arc::new(answer));
+        let server = RawServer::start(move |_, mut stream| {
+            let (seen, answer) = (Arc::clone(&list), Arc::clone(&answer));
+            std::thread::spawn(move || {
+                while let Some(head) = read_head(&mut stream) {
+                    let number = {
+                        let mut seen = seen.lock();
+                        seen.push(head.clone());
+                        seen.len()
+                    };
+                    let (fields, body) = answer(&head, number);
+                    let head = match fields.starts_with("HTTP/") {
+                        true => fields,
+                        false => {
+                            let length = body.len();
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{fields}\r\n")
+                        }
+                    };
+                    if stream
+                        .write_all(format!("{head}{body}").as_bytes())
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+        });
+        Self {
+            address: server.address,
+            seen,
+        }
+    }
+
+    /// Always these fields; the body is the number of the request.
+    fn counting(fields: &'static str) -> Self {
+        Self::start(move |_, number| (fields.to_owned(), number.to_string()))
+    }
+
+    fn asked(&self) -> usize {
+        self.seen.lock().len()
+    }
+
+    fn last(&self) -> String {
+        self.seen.lock().last().unwrap().to_ascii_lowercase()
+    }
+
+    /// A gateway with one route to here, with these lines.
+    fn gateway(&self, lines: &str) -> Harness {
+        let address = self.address;
+        let harness = Harness::with(&format!(
+            "[[route]]\nname = \"kept\"\npath = \"/*\"\nupstream = \"http://{address}\"\n{lines}\n"
+        ));
+        for (token, client) in [("ann", "ann"), ("bob", "bob"), ("ann2", "ann")] {
+            let reply = Reply::active(client, "read");
+            harness.key_manager.set(token, reply);
+        }
+        let reply = Reply::active("eve", "nothing");
+        harness.key_manager.set("eve", reply);
+        harness
+    }
+}
+
+/// One request, of which the body is read and left out; `None` when there is none.
+fn read_head(stream: &mut std::net::TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return None,
+        }
+    }
+    let head = String::from_utf8(head).unwrap();
+    let lower = head.to_ascii_lowercase();
+    let length = lower
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+    stream.read_exact(&mut body).ok()?;
+    Some(head)
+}
+
+const PUBLIC: &str = "public = true\nresponse_cache = {}";
+const SHARED: &str = "scopes = [\"read\"]\nresponse_cache = {}";
+const PER_CLIENT: &str = "scopes = [\"read\"]\nresponse_cache = { scope = \"per_client\" }";
+const FRESH: &str = "Cache-Control: max-age=600\r\n";
+
+/// How the cache served an answer.
+fn status(answer: &Answer) -> &str {
+    answer.header("cache-status").unwrap_or("none")
+}
+
+fn is_hit(answer: &Answer) -> bool {
+    status(answer) == "portcullis; hit"
+}
+
+#[test]
+fn a_hit_asks_no_upstream_and_says_what_it_is() {
+    let origin = Origin::counting("Cache-Control: max-age=600\r\nAge: 7\r\nETag: \"e\"\r\n");
+    let harness = origin.gateway(PUBLIC);
+    let first = harness.get_with("/x?q=1", "");
+    assert_eq!(status(&first), "portcullis; fwd=miss; stored");
+    for path in ["/x?q=1", "/%78?q=1"] {
+        let hit = harness.get_with(path, "");
+        assert!(is_hit(&hit), "{hit:?}");
+        assert_eq!((hit.status, &*hit.body), (200, "1"));
+        let age: u64 = hit.header("age").unwrap().parse().unwrap();
+        assert!((7..60).contains(&age), "{age}");
+    }
+    let head = harness.send("HEAD /x?q=1 HTTP/1.1\r\nHost: api.example\r\n\r\n");
+    assert!(is_hit(&head) && head.header("content-length") == Some("1"));
+    let same = harness.get_with("/x?q=1", "If-None-Match: \"e\"\r\n");
+    assert_eq!((same.status, &*same.body), (304, ""));
+    assert_eq!(origin.asked(), 1);
+    // Another query, host or port is another resource.
+    harness.get_with("/x?q=2", "");
+    harness.send("GET /x?q=1 HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    harness.send("GET /x?q=1 HTTP/1.1\r\nHost: api.example:8080\r\n\r\n");
+    assert_eq!(origin.asked(), 4);
+    let lines = harness.log(8);
+    let results: Vec<_> = lines
+        .iter()
+        .map(|line| line["portcullis.response_cache"].as_str().unwrap())
+        .collect();
+    let expected = ["miss", "hit", "hit", "hit", "hit", "miss", "miss", "miss"];
+    assert_eq!(results, expected);
+    assert!(lines[1].get("upstream.address").is_none());
+    for (series, expected) in [
+        ("lookups_total{result=\"hit\"}", 4.0),
+        ("lookups_total{result=\"miss\"}", 4.0),
+        ("entries", 4.0),
+    ] {
+        let value = harness.metric(&format!("portcullis_response_cache_{series}"));
+        assert_eq!(value, expected, "{series}");
+    }
+}
+
+#[test]
+fn the_permit_comes_before_every_look() {
+    let origin = Origin::counting("Cache-Control: public, max-age=600\r\n");
+    let harness = origin.gateway(SHARED);
+    assert_eq!(harness.get("/x", "ann").body, "1");
+    assert!(is_hit(&harness.get("/x", "bob")));
+    assert_eq!(harness.get("/x", "eve").refusal().0, 403);
+    assert_eq!(harness.get("/x", "unknown").refusal().0, 401);
+    assert_eq!(harness.get_with("/x", "").refusal().0, 401);
+    for token in ["eve", "unknown"] {
+        assert_eq!(harness.get("/new", token).header("cache-status"), None);
+    }
+    // What was refused has filled nothing.
+    assert_eq!(harness.get("/new", "ann").body, "2");
+    assert_eq!(origin.asked(), 2);
+}
+
+#[test]
+fn answers_to_tokens_are_shared_only_if_they_say_so() {
+    // RFC 9111 §3.5.
+    for (fields, expected) in [
+        (FRESH, 2),
+        ("Expires: Sun, 21 Nov 2286 04:46:39 GMT\r\n", 2),
+        ("Cache-Control: private, max-age=600\r\n", 2),
+        ("Cache-Control: public, max-age=600\r\n", 1),
+        ("Cache-Control: s-maxage=600\r\n", 1),
+        ("Cache-Control: must-revalidate, max-age=600\r\n", 1),
+    ] {
+        let origin = Origin::counting(fields);
+        let harness = origin.gateway(SHARED);
+        harness.get("/x", "ann");
+        harness.get("/x", "bob");
+        assert_eq!(origin.asked(), expected, "{fields}");
+        drop(harness);
+        // On a public route the same holds of requests that bring a token all the same.
+        let origin = Origin::counting(fields);
+        let harness = origin.gateway(&format!("{PUBLIC}\nforward_token = true"));
+        harness.get("/x", "ann");
+        harness.get_with("/x", "");
+        assert_eq!(origin.asked(), expected, "public: {fields}");
+    }
+}
+
+#[test]
+fn clients_never_see_each_others_answers() {
+    for fields in [FRESH, "Cache-Control: private, max-age=600\r\n"] {
+        let origin = Origin::counting(fields);
+        let harness = origin.gateway(PER_CLIENT);
+        assert_eq!(harness.get("/x", "ann").body, "1");
+        assert_eq!(harness.get("/x", "bob").body, "2");
+        // Another token of the same client and subject.
+        for (token, body) in [("ann", "1"), ("ann2", "1"), ("bob", "2")] {
+            let answer = harness.get("/x", token);
+            assert!(is_hit(&answer), "{answer:?}");
+            assert_eq!(answer.body, body);
+        }
+        assert_eq!(harness.get("/x", "eve").refusal().0, 403);
+    }
+}
+
+#[test]
+fn tokens_without_a_subject_share_nothing() {
+    let origin = Origin::counting(FRESH);
+    let harness = origin.gateway(PER_CLIENT);
+    let reply = r#"{"active":true,"scope":"read","client_id":"shop"}"#;
+    for token in ["one", "two"] {
+        harness
+            .key_manager
+            .set(token, Reply::Json(reply.to_owned()));
+    }
+    for (token, body) in [("one", "1"), ("two", "2"), ("one", "1"), ("two", "2")] {
+        assert_eq!(harness.get("/x", token).body, body);
+    }
+}
+
+#[test]
+fn what_the_upstream_is_told_of_a_caller_is_in_the_key() {
+    let origin = Origin::counting("Cache-Control: public, max-age=600\r\n");
+    let lines = format!("identity_headers = {{ \"X-Sub\" = \"sub\" }}\n{SHARED}");
+    let harness = origin.gateway(&lines);
+    for (token, body) in [("ann", "1"), ("bob", "2"), ("ann2", "1"), ("bob", "2")] {
+        assert_eq!(harness.get("/x", token).body, body);
+    }
+}
+
+#[test]
+fn inputs_outside_of_the_key_shape_no_answer_that_is_kept() {
+    let reflect = |head: &str, _| (FRESH.to_owned(), head.to_owned());
+    for nasty in [
+        "X-Forwarded-Host: evil.example\r\n",
+        "X-Forwarded-Scheme: evil\r\nX-Forwarded-Proto: evil\r\nX-Forwarded-Port: evil\r\n",
+        "X-Original-URL: /evil\r\nX-Rewrite-URL: /evil\r\n",
+        "X-HTTP-Method-Override: EVIL\r\nX-HTTP-Method: EVIL\r\nX-Method-Override: EVIL\r\n",
+        "X_Forwarded_Host: evil.example\r\nForwarded: host=evil\r\n",
+        // The body of a GET is in no key.
+        "Content-Length: 4\r\n\r\nevil",
+        // What `Connection` takes away on the way is there to whoever computes `Vary`.
+        "Connection: Accept\r\nAccept: evil\r\n",
+        "If-Match: \"evil\"\r\n",
+        "Cache-Control: no-store\r\n",
+    ] {
+        let origin = Origin::start(reflect);
+        let harness = origin.gateway(PUBLIC);
+        harness.get_with("/x", nasty);
+        let answer = harness.get_with("/x", "");
+        assert!(!answer.body.to_lowercase().contains("evil"), "{answer:?}");
+        assert!(is_hit(&harness.get_with("/x", "")), "{nasty}");
+    }
+}
+
+#[test]
+fn a_path_that_looks_static_is_like_any_other() {
+    for (fields, asked) in [("", 2), ("Cache-Control: private\r\n", 2)] {
+        let origin = Origin::counting(fields);
+        let harness = origin.gateway(PER_CLIENT);
+        harness.get("/api/me/x.css", "ann");
+        harness.get("/api/me/x.css", "ann");
+        assert_eq!(origin.asked(), asked, "{fields}");
+    }
+}
+
+#[test]
+fn some_answers_are_never_kept() {
+    for fields in [
+        "Cache-Control: no-store, max-age=600\r\n",
+        "Cache-Control: max-age=600\r\nSet-Cookie: a=b\r\n",
+        "Cache-Control: max-age=600\r\nVary: *\r\n",
+        "Cache-Control: max-age=600\r\nVary: X-Forwarded-For\r\n",
+        "Cache-Control: max-age=600\r\nCDN-Cache-Control: no-store\r\n",
+        "HTTP/1.1 401 Unauthorized\r\nCache-Control: public, max-age=600\r\nContent-Length: 1\r\n\r\n",
+    ] {
+        let origin = Origin::counting(fields);
+        let harness = origin.gateway(PUBLIC);
+        harness.get_with("/x", "");
+        harness.get_with("/x", "");
+        assert_eq!(origin.asked(), 2, "{fields}");
+        assert_eq!(harness.metric("portcullis_response_cache_entries"), 0.0);
+    }
+}
+
+#[test]
+fn a_hundred_who_ask_at_once_are_one_to_the_upstream() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let opened = Arc::clone(&gate);
+    let origin = Origin::start(move |_, number| {
+        let mut open = opened.0.lock();
+        while !*open {
+            opened.1.wait(&mut open);
+        }
+        (FRESH.to_owned(), number.to_string())
+    });
+    let harness = origin.gateway(PUBLIC);
+    let request = b"GET /x HTTP/1.1\r\nHost: api.example\r\n\r\n";
+    let mut waiting: Vec<Connection> = (0..100).map(|_| harness.connect()).collect();
+    for connection in &mut waiting {
+        connection.write(request);
+    }
+    wait_for("a hundred requests", || {
+        harness.metrics.all_in_flight() == 100
+    });
+    *gate.0.lock() = true;
+    gate.1.notify_all();
+    for connection in &mut waiting {
+        assert_eq!(connection.read(false).unwrap().body, "1");
+    }
+    assert_eq!(origin.asked(), 1);
+}
+
+#[test]
+fn waiters_outlive_one_who_fails() {
+    // The first is cut off in the middle; the next one asks for itself, and for the others.
+    let origin = Origin::start(|_, number| match number {
+        1 => {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n{FRESH}\r\n");
+            (head, "part".to_owned())
+        }
+        _ => (FRESH.to_owned(), number.to_string()),
+    });
+    let harness = origin.gateway(PUBLIC);
+    let mut first = harness.connect();
+    first.write(b"GET /x HTTP/1.1\r\nHost: api.example\r\n\r\n");
+    wait_for("the first", || origin.asked() == 1);
+    drop(first);
+    assert_eq!(harness.get_with("/x", "").body, "2");
+    assert!(is_hit(&harness.get_with("/x", "")));
+}
+
+#[test]
+fn a_change_makes_what_is_kept_invalid() {
+    let origin = Origin::start(|head, number| match head.starts_with("GET") {
+        true => (FRESH.to_owned(), number.to_string()),
+        false if head.contains("/fails") => {
+            let head = "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n";
+            (head.to_owned(), String::new())
+        }
+        false => ("Location: /list\r\n".to_owned(), String::new()),
+    });
+    let harness = origin.gateway(PUBLIC);
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        for path in ["/x", "/list", "/fails"] {
+            harness.get_with(path, "");
+            assert!(is_hit(&harness.get_with(path, "")));
+        }
+        for path in ["/x", "/fails"] {
+            harness.send(&format!(
+                "{method} {path} HTTP/1.1\r\nHost: api.example\r\nContent-Length: 0\r\n\r\n"
+            ));
+        }
+        assert!(!is_hit(&harness.get_with("/x", "")), "{method}");
+        assert!(!is_hit(&harness.get_with("/list", "")), "{method}");
+        assert!(is_hit(&harness.get_with("/fails", "")), "{method}");
+    }
+}
+
+#[test]
+fn what_is_past_its_end_is_validated() {
+    let origin = Origin::start(|head, number| {
+        if head.to_lowercase().contains("if-none-match: \"e\"") {
+            let head =
+                format!("HTTP/1.1 304 Not Modified\r\nX-Number: {number}\r\nETag: \"e\"\r\n\r\n");
+            return (head, String::new());
+        }
+        let fields = "Cache-Control: max-age=0\r\nETag: \"e\"\r\nX-Number: 1\r\n";
+        (fields.to_owned(), "body".to_owned())
+    });
+    let harness = origin.gateway(PUBLIC);
+    harness.get_with("/x", "");
+    let answer = harness.get_with("/x", "");
+    assert_eq!(status(&answer), "portcullis; fwd=stale; fwd-status=304");
+    assert_eq!((answer.status, &*answer.body), (200, "body"));
+    assert_eq!(answer.header("x-number"), Some("2"));
+    assert_eq!(origin.asked(), 2);
+    let lines = harness.log(2);
+    assert_eq!(lines[1]["portcullis.response_cache"], "revalidated");
+}
+
+#[test]
+fn stale_answers_are_given_while_a_fresh_one_is_fetched() {
+    let fields = "Cache-Control: max-age=0, stale-while-revalidate=600\r\n";
+    let origin = Origin::counting(fields);
+    let harness = origin.gateway(PUBLIC);
+    harness.get_with("/x", "");
+    let stale = harness.get_with("/x", "");
+    assert_eq!(status(&stale), "portcullis; hit; detail=stale");
+    assert_eq!(stale.body, "1");
+    let mut requests = 2;
+    wait_for("the fresh one", || {
+        requests += 1;
+        harness.get_with("/x", "").body != "1"
+    });
+    // Each request has its line, and what went on behind them has none.
+    let lines = harness.log(requests);
+    assert_eq!(lines.len(), requests);
+    assert_eq!(lines[1]["portcullis.response_cache"], "stale");
+    let counted = harness
+        .metric("portcullis_http_requests_total{code=\"200\",method=\"GET\",route=\"kept\"}");
+    assert_eq!(counted, requests as f64);
+}
+
+#[test]
+fn stale_answers_stand_in_for_a_failing_upstream() {
+    let broken = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    for (lines, fields, failure, expected) in [
+        (
+            PUBLIC,
+            "Cache-Control: max-age=0, stale-if-error=600\r\n",
+            broken,
+            200,
+        ),
+        (
+            PUBLIC,
+            "Cache-Control: max-age=0, stale-if-error=600\r\n",
+            "HTTP/1.1 nonsense\r\n\r\n",
+            200,
+        ),
+        (
+            "public = true\nresponse_cache = { stale_if_error = \"10m\" }",
+            "Cache-Control: max-age=0\r\n",
+            broken,
+            200,
+        ),
+        (
+            "public = true\nresponse_cache = { stale_if_error = \"10m\" }",
+            "Cache-Control: max-age=0, must-revalidate\r\nETag: \"e\"\r\n",
+            broken,
+            503,
+        ),
+        (
+            PUBLIC,
+            "Cache-Control: max-age=0\r\nETag: \"e\"\r\n",
+            broken,
+            503,
+        ),
+    ] {
+        let origin = Origin::start(move |_, number| match number {
+            1 => (fields.to_owned(), "good".to_owned()),
+            _ => (failure.to_owned(), String::new()),
+        });
+        let harness = origin.gateway(lines);
+        harness.get_with("/x", "");
+        let answer = harness.get_with("/x", "");
+        assert_eq!(answer.status, expected, "{fields} {failure}");
+        if expected == 200 {
+            assert_eq!(answer.body, "good");
+            assert_eq!(status(&answer), "portcullis; hit; detail=stale");
+        }
+    }
+}
+
+#[test]
+fn variants_are_told_apart() {
+    let origin = Origin::counting("Cache-Control: max-age=600\r\nVary: Accept-Language\r\n");
+    let harness = origin.gateway(PUBLIC);
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        for language in ["de", "en", "fr"] {
+            let headers = format!("Accept-Language: {language}\r\n");
+            bodies.push(harness.get_with("/x", &headers).body);
+        }
+        bodies.push(harness.get_with("/x", "").body);
+    }
+    assert_eq!(bodies, ["1", "2", "3", "4", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn parts_come_from_what_is_kept() {
+    let origin = Origin::start(|_, _| (FRESH.to_owned(), "0123456789".to_owned()));
+    let harness = origin.gateway(PUBLIC);
+    // The first asks for a part, and the upstream is asked for all.
+    for (range, status, body) in [
+        ("bytes=2-4", 206, "234"),
+        ("bytes=-3", 206, "789"),
+        ("bytes=7-", 206, "789"),
+        ("bytes=20-", 416, ""),
+        ("bytes=0-", 206, "0123456789"),
+    ] {
+        let answer = harness.get_with("/x", &format!("Range: {range}\r\n"));
+        assert_eq!((answer.status, &*answer.body), (status, body), "{range}");
+    }
+    assert_eq!(origin.asked(), 1);
+    assert!(!origin.last().contains("range"));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let body = "x".repeat(100_000);
+    let large = "x".repeat(300_000);
+    let origin = Origin::start(move |head, _| match head.contains("/large") {
+        true => (FRESH.to_owned(), large.clone()),
+        false => (FRESH.to_owned(), body.clone()),
+    });
+    let lines = "public = true\nresponse_cache = { max_object_bytes = \"200KiB\" }\n\
+                 [response_cache]\nmax_bytes = \"1MiB\"";
+    let harness = origin.gateway(lines);
+    for number in 0..50 {
+        assert_eq!(harness.get_with(&format!("/{number}"), "").status, 200);
+        let bytes = harness.metric("portcullis_response_cache_bytes");
+        assert!(bytes <= 1_048_576.0, "{bytes}");
+    }
+    let entries = harness.metric("portcullis_response_cache_entries");
+    assert!((5.0..=10.0).contains(&entries), "{entries}");
+    let evicted = harness.metric("portcullis_response_cache_evictions_total{reason=\"capacity\"}");
+    assert_eq!(evicted + entries, 50.0);
+    for _ in 0..2 {
+        assert_eq!(harness.get_with("/large", "").body.len(), 300_000);
+    }
+    assert_eq!(origin.asked(), 52);
+}
+
+#[test]
+fn chunks_are_kept_in_one_piece() {
+    let origin = Origin::start(|_, _| {
+        let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{FRESH}\r\n");
+        (head, "4\r\nabcd\r\n3\r\nefg\r\n0\r\n\r\n".to_owned())
+    });
+    let harness = origin.gateway(PUBLIC);
+    let chunked = harness.get_with("/x", "");
+    assert_eq!(chunked.header("transfer-encoding"), Some("chunked"));
+    let hit = harness.get_with("/x", "");
+    assert_eq!(
+        (hit.header("transfer-encoding"), &*hit.body),
+        (None, "abcdefg")
+    );
+}
+
+#[test]
+fn purged_by_whoever_runs_the_gateway() {
+    let origin = Origin::counting(FRESH);
+    let harness = origin.gateway(PER_CLIENT);
+    let purge = |headers: &str, body: &str| {
+        let length = body.len();
+        Connection::open(harness.admin).send(
+            format!(
+                "POST /admin/response_cache/purge HTTP/1.1\r\nHost: admin\r\n\
+                 Content-Length: {length}\r\n{headers}\r\n{body}"
+            )
+            .as_bytes(),
+        )
+    };
+    let guard = "X-Portcullis-Admin: 1\r\n";
+    for (body, paths) in [
+        (r#"{"url":"http://API.example/a/%31"}"#, &["/a/1"][..]),
+        (r#"{"prefix":"http://api.example/a/"}"#, &["/a/1", "/a/2?q"]),
+        (r#"{"all":true}"#, &["/a/1", "/a/2?q", "/b"]),
+    ] {
+        for token in ["ann", "bob"] {
+            for path in ["/a/1", "/a/2?q", "/b"] {
+                harness.get(path, token);
+            }
+        }
+        assert_eq!(purge("", body).status, 403);
+        let answer = purge(guard, body);
+        let removed = format!("{{\"removed\":{}}}\n", 2 * paths.len());
+        assert_eq!((answer.status, answer.body), (200, removed), "{body}");
+        for path in ["/a/1", "/a/2?q", "/b"] {
+            let answer = harness.get(path, "ann");
+            assert_eq!(is_hit(&answer), !paths.contains(&path), "{body} {path}");
+        }
+    }
+    for body in [
+        "",
+        "{}",
+        "{\"all\":false}",
+        "{\"url\":\"/a\"}",
+        "[]",
+        "{\"all\":true}x",
+    ] {
+        assert_eq!(purge(guard, body).status, 400, "{body}");
+    }
+    assert_eq!(purge(guard, &"x".repeat(20_000)).status, 413);
+}
+
+#[test]
+fn a_reload_keeps_what_is_kept_but_not_for_others() {
+    let origin = Origin::counting("Cache-Control: public, max-age=600\r\n");
+    let harness = origin.gateway(SHARED);
+    assert_eq!(harness.get("/x", "ann").body, "1");
+    let reload = |from: &'static str, to: &'static str| {
+        let answer = harness.reload(|text| *text = text.replace(from, to));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    reload("name = \"kept\"", "name = \"kept\"\nforward_token = false");
+    assert_eq!(harness.get("/x", "bob").body, "1");
+    reload(
+        "response_cache = {}",
+        "response_cache = { scope = \"per_client\" }",
+    );
+    assert_eq!(harness.get("/x", "bob").body, "2");
+    reload("scopes = [\"read\"]", "scopes = [\"read\", \"more\"]");
+    assert_eq!(harness.get("/x", "bob").refusal().0, 403);
+}
