@@ -41,9 +41,11 @@ pub fn settings(
     let key_manager = key_manager::read(&mut root, &context);
     let key_manager_failed = key_manager.is_none() && report.count() > before;
     let token_cache = token_cache(&mut root);
-    let clock_skew = clock_skew(&mut root);
-    let response_cache = response_cache::read(&mut root);
-    let routes = route::read(&mut root, clock_skew, &response_cache);
+    let common = route::Common {
+        clock_skew: clock_skew(&mut root),
+        response_cache: response_cache::read(&mut root),
+    };
+    let routes = route::read(&mut root, &common);
     let admin = admin(&mut root, &context);
     let log = log(&mut root);
     let tracing = tracing::read(&mut root);
@@ -72,7 +74,7 @@ pub fn settings(
         listen: listen?,
         key_manager,
         token_cache,
-        response_cache,
+        response_cache: common.response_cache,
         routes: routes.table,
         upstreams: routes.upstreams,
         admin: admin?,

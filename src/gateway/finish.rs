@@ -37,8 +37,7 @@ impl Gateway {
             return;
         }
         let cached = self.count_lookup(session, context);
-        let bytes_in = session.body_bytes_read();
-        let bytes_out = session.body_bytes_sent();
+        let (bytes_in, bytes_out) = (session.body_bytes_read(), session.body_bytes_sent());
         let metrics = snapshot.route_metrics(context.route);
         metrics.count(context.method, status, reason);
         metrics.observe(status, total, overhead);

@@ -17,6 +17,7 @@ mod recorder;
 mod request;
 mod respond;
 mod response_cache;
+mod routing;
 mod snapshot;
 
 use std::{sync::Arc, time::Instant};
@@ -41,15 +42,16 @@ pub use snapshot::{Parts, Snapshot};
 
 use crate::{
     auth::Verified,
-    domain::{Cors, Denial, KnownMethod, Permit, Policy, Reason, RequestPath, Routed, extract},
+    domain::{Permit, Reason, extract},
     lifecycle::Lifecycle,
     response_cache::ResponseCache,
     telemetry::{TRACEPARENT, TraceContext},
 };
 use caller::Caller;
 use context::{Asked, Context};
-use request::{check_expectation, host_of};
+use request::host_of;
 use respond::Refusal;
+use routing::{Found, find_route};
 
 /// Answers requests by the configuration that is in force.
 pub struct Gateway {
@@ -111,53 +113,6 @@ impl Gateway {
     }
 }
 
-fn find_route<'s>(
-    snapshot: &'s Snapshot,
-    request: &RequestHeader,
-    context: &mut Context,
-) -> Result<Found<'s>, Denial> {
-    context.method = KnownMethod::of(&request.method);
-    let host = host_of(request)?;
-    if !request.raw_path_is_utf8() {
-        return Err(Denial::MalformedRequest);
-    }
-    check_expectation(request)?;
-    let path = RequestPath::parse(request.uri.path()).map_err(|_| Denial::MalformedRequest)?;
-    let find = |method| {
-        snapshot
-            .routes
-            .find(host, method, &path.matched, &request.headers)
-    };
-    if let Some(method) = cors::asked_method(request)
-        && let Routed::To(position) = find(method)
-        && let Some(cors) = &snapshot.route(position).cors
-    {
-        context.enter(position);
-        return Ok(Found::Preflight(cors));
-    }
-    let position = match find(context.method) {
-        Routed::To(position) => position,
-        Routed::NotFound => return Err(Denial::RouteNotFound),
-        Routed::MethodNotAllowed(allowed) => return Err(Denial::MethodNotAllowed { allowed }),
-    };
-    let is_origin_form = request.raw_path().first() == Some(&b'/');
-    let rewrite = snapshot
-        .route(position)
-        .forward()
-        .and_then(|forward| forward.rewrite.as_ref());
-    context.normal_path = match rewrite {
-        Some(rewrite) => Some(rewrite.apply(&path.sent)),
-        None => {
-            (path.sent != request.uri.path() || !is_origin_form).then(|| path.sent.into_owned())
-        }
-    };
-    context.enter(position);
-    match snapshot.route(position).access.without_token() {
-        Ok(permit) => Ok(Found::Public(permit)),
-        Err(policy) => Ok(Found::Protected(policy)),
-    }
-}
-
 async fn verify(
     snapshot: &Snapshot,
     request: &RequestHeader,
@@ -180,14 +135,6 @@ async fn verify(
     let result = verifier.fetch(key, token, &asked.span).await;
     context.wait = asked.since.elapsed();
     Ok(result?)
-}
-
-/// What a route asks for before a request may pass.
-enum Found<'a> {
-    Public(Permit),
-    Protected(&'a Policy),
-    /// A browser asks first whether a page may send the request.
-    Preflight(&'a Cors),
 }
 
 /// What becomes of a request that is not refused.

@@ -12,7 +12,7 @@ use pingora::{
 
 use super::{caller::X_FORWARDED_HOST, context::Context, snapshot::Snapshot};
 use crate::{
-    domain::{Access, CachePolicy, Grant, Route},
+    domain::{Access, CachePolicy, Grant, RequestPath, Route},
     metrics::CacheResult,
     response_cache::{
         Caller, Circumstances, Directives, FieldUpdate, Resource, ResponseCache, Unfit, key,
@@ -222,14 +222,11 @@ fn resource(session: &Session, context: &Context) -> Resource {
         Some(authority) => authority.as_str(),
         None => host.and_then(|host| host.to_str().ok()).unwrap_or_default(),
     };
-    let path = context.normal_path.as_deref();
-    let path = path.unwrap_or_else(|| request.uri.path());
-    Resource::new(
-        context.caller.is_https,
-        authority,
-        path,
-        request.uri.query(),
-    )
+    let path = request.uri.path();
+    // As the caller sent it, in its normal form: how it is rewritten is the upstream's business.
+    let path = RequestPath::parse(path).map_or(path.into(), |path| path.sent);
+    let query = request.uri.query();
+    Resource::new(context.caller.is_https, authority, &path, query)
 }
 
 /// Requests of which all that may shape the answer is in the key or in `Vary`: a body is not, nor

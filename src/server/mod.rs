@@ -102,12 +102,7 @@ impl Server {
             Arc::clone(&lifecycle),
             site.response_cache(),
         );
-        let status = Arc::new(Status::new(
-            Arc::clone(&metrics),
-            Arc::clone(&lifecycle),
-            Arc::clone(&site.current.snapshot),
-            Arc::clone(&recorder.last_refused),
-        ));
+        let status = build_status(&site, &metrics, &lifecycle, &recorder);
         let admin_app = Admin::new(
             Arc::clone(&metrics),
             Arc::clone(&lifecycle),
@@ -252,6 +247,20 @@ impl BackgroundService for SiteService {
         }
         site.stop().await;
     }
+}
+
+fn build_status(
+    site: &Site,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Arc<Lifecycle>,
+    recorder: &Recorder,
+) -> Arc<Status> {
+    Arc::new(Status::new(
+        Arc::clone(metrics),
+        Arc::clone(lifecycle),
+        Arc::clone(&site.current.snapshot),
+        Arc::clone(&recorder.last_refused),
+    ))
 }
 
 fn build_recorder(

@@ -36,12 +36,14 @@ pub struct Routes {
     pub first_protected: Option<(String, Place)>,
 }
 
+/// What other sections say for all routes.
+pub struct Common {
+    pub clock_skew: Duration,
+    pub response_cache: ResponseCacheSettings,
+}
+
 /// Reads all routes; `None` when there is no telling them apart.
-pub fn read(
-    root: &mut Section<'_>,
-    clock_skew: Duration,
-    response_cache: &ResponseCacheSettings,
-) -> Option<Routes> {
+pub fn read(root: &mut Section<'_>, common: &Common) -> Option<Routes> {
     let mut upstreams = Upstreams::default();
     let mut routes: Vec<Route> = Vec::new();
     let mut names = HashMap::new();
@@ -49,13 +51,7 @@ pub fn read(
     let mut complete = true;
     let mut headers = headers::read(root);
     for mut section in root.sections("route") {
-        match route(
-            &mut section,
-            clock_skew,
-            response_cache,
-            &mut upstreams,
-            &mut headers,
-        ) {
+        match route(&mut section, common, &mut upstreams, &mut headers) {
             Some(route) => {
                 if let Some(twin) = names.insert(route.name.clone(), routes.len()) {
                     section.error(
@@ -119,8 +115,7 @@ fn tell_tie(root: &Section<'_>, first: &Placed<String>, second: &Placed<String>)
 
 fn route(
     section: &mut Section<'_>,
-    clock_skew: Duration,
-    cache_settings: &ResponseCacheSettings,
+    common: &Common,
     upstreams: &mut Upstreams,
     headers: &mut Headers,
 ) -> Option<Route> {
@@ -140,7 +135,7 @@ fn route(
     let methods = methods(section);
     let match_headers = match_headers(section);
     let action = action(section, path.as_ref(), upstreams);
-    let access = access(section, clock_skew);
+    let access = access(section, common.clock_skew);
     let forward_token = section
         .boolean("forward_token")
         .is_some_and(|value| value.value);
@@ -148,7 +143,7 @@ fn route(
     let cors = cors(section, methods);
     let headers = headers.of_route(section);
     let compression = compression(section);
-    let response_cache = response_cache::of_route(section, cache_settings, access.as_ref());
+    let response_cache = response_cache::of_route(section, &common.response_cache, access.as_ref());
     let (path, hosts, methods) = (path?, hosts?, methods?);
     if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
         section.error(
