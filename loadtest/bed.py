@@ -46,6 +46,32 @@ access = "{access_log}"
 listen = "127.0.0.1:{admin}"
 """
 
+# What the gateway has on by default is on; nothing is set to be fast.
+PLAIN_CONFIG = """\
+[listen]
+http = "127.0.0.1:{listen}"
+https = "127.0.0.1:{tls}"
+h2c = true
+[[listen.tls]]
+cert_file = "{certificate}"
+key_file = "{key}"
+
+[admin]
+listen = "127.0.0.1:{admin}"
+
+[log]
+level = "warn"
+access = "off"
+
+[upstreams.orders]
+servers = [{servers}]
+
+[[route]]
+path = "/orders/*"
+public = true
+upstream = "orders"
+"""
+
 ROUTE = """
 [[route]]
 name = "route-{number}"
@@ -167,6 +193,38 @@ class Bare(Process):
         wait_until(lambda: accepts(self.port), "the bare proxy")
 
 
+class FeaturedBare(Process):
+    """The same with what a gateway does on a plain route."""
+
+    def __init__(self, upstreams, certificate):
+        self.port, self.tls_port = free_ports(2)
+        addresses = [f"127.0.0.1:{port}" for port in (self.port, *upstreams, self.tls_port)]
+        super().__init__([BINARIES / "examples/bare_proxy", "features", *addresses, *certificate], TESTED_CORE)
+        wait_until(lambda: accepts(self.port) and accepts(self.tls_port), "the bare proxy")
+
+
+class PlainGateway(Process):
+    """Portcullis with a public route, everything else on."""
+
+    def __init__(self, upstreams, certificate):
+        self.port, self.tls_port, self.admin = free_ports(3)
+        self.config = tempfile.NamedTemporaryFile("w", suffix=".toml")
+        servers = ", ".join(f'"http://127.0.0.1:{port}"' for port in upstreams)
+        self.config.write(
+            PLAIN_CONFIG.format(
+                listen=self.port,
+                tls=self.tls_port,
+                certificate=certificate[0],
+                key=certificate[1],
+                admin=self.admin,
+                servers=servers,
+            )
+        )
+        self.config.flush()
+        super().__init__([BINARIES / "portcullis", "run", self.config.name], TESTED_CORE)
+        wait_until(lambda: accepts(self.port) and accepts(self.tls_port), "the gateway")
+
+
 class Gateway(Process):
     """Portcullis, with a configuration made for the case."""
 
@@ -207,9 +265,41 @@ class Gateway(Process):
         return sum(map(float, found))
 
 
-def start_wrk(port, seconds, connections, *tokens, path="/"):
+def start_h2load(port, seconds, connections):
+    """HTTP/2 over TLS, one stream at a time on each connection."""
+    command = ["taskset", "-c", OTHER_CORE, "h2load", "-t1", f"-c{connections}", "-m1", f"-D{seconds}"]
+    command += ["-H", "Authorization: Bearer x", f"https://127.0.0.1:{port}/orders/1?page=2"]
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+
+
+def drive_h2(process, seconds, connections):
+    """As `drive`, by h2load. It knows no percentiles of its own, so those are its mean and longest."""
+    before = process.cpu_seconds()
+    output, _ = start_h2load(process.tls_port, seconds, connections).communicate()
+    cost = process.cpu_seconds() - before
+    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
+    check(done and int(done[1]) > 0, f"no answers:\n{output}")
+    check(f"{done[1]} 2xx" in output and int(done[2]) == 0, f"answers that were refused, or none:\n{output}")
+    times = re.search(r"time for request:\s+(\S+)\s+(\S+)\s+(\S+)", output)
+    requests = int(done[1])
+    return {
+        "requests": requests,
+        "per_second": requests / seconds,
+        "cpu_us": cost / requests * 1e6,
+        "p50_us": microseconds(times[3]),
+        "p99_us": microseconds(times[2]),
+        "peak": process.peak(),
+    }
+
+
+def microseconds(text):
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
+    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+
+def start_wrk(port, seconds, connections, *tokens, scheme="http"):
     command = ["taskset", "-c", OTHER_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    command += ["-s", LOADTEST / "wrk.lua", f"http://127.0.0.1:{port}{path}", "--", *tokens]
+    command += ["-s", LOADTEST / "wrk.lua", f"{scheme}://127.0.0.1:{port}/", "--", *tokens]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
 
 
@@ -225,10 +315,11 @@ def finish_wrk(wrk, expect="passed"):
     return seen
 
 
-def drive(process, seconds, connections, *tokens, expect="passed"):
+def drive(process, seconds, connections, *tokens, expect="passed", scheme="http"):
     """Loads a process with wrk; adds the CPU time that each request cost it."""
+    port = process.port if scheme == "http" else process.tls_port
     before = process.cpu_seconds()
-    seen = finish_wrk(start_wrk(process.port, seconds, connections, *tokens), expect)
+    seen = finish_wrk(start_wrk(port, seconds, connections, *tokens, scheme=scheme), expect)
     seen["cpu_us"] = (process.cpu_seconds() - before) / seen["requests"] * 1e6
     seen["peak"] = process.peak()
     return seen

@@ -3,15 +3,31 @@
 import contextlib
 import dataclasses
 import json
+import pathlib
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import report
-from bed import BINARIES, LOADTEST, Bare, Failure, Gateway, Peers, check, drive, finish_wrk, start_wrk
+from bed import (
+    LOADTEST,
+    Bare,
+    Failure,
+    FeaturedBare,
+    Gateway,
+    Peers,
+    PlainGateway,
+    check,
+    drive,
+    drive_h2,
+    finish_wrk,
+    start_wrk,
+)
+from others import Envoy, HaProxy, Nginx, certificate
 
 CONNECTIONS = 32
 MEBIBYTE = 1 << 20
@@ -34,15 +50,16 @@ FULL = Plan(9, 6, 10, 10, 500_000, 100_000, 20)
 
 def main():
     arguments = set(sys.argv[1:])
-    if unknown := arguments - {"--quick", "--strict"}:
-        sys.exit(f"unknown: {' '.join(unknown)}; there are --quick and --strict")
+    if unknown := arguments - {"--quick", "--strict", "--plain"}:
+        sys.exit(f"unknown: {' '.join(unknown)}; there are --quick, --plain and --strict")
+    cases = (plain,) if "--plain" in arguments else (plain, hits, misses, own_part, stampede, flood, memory, start)
     plan = QUICK if "--quick" in arguments else FULL
     # A signal becomes an exception, so that every child is ended on every way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results = report.Results()
     try:
         with running(Peers()) as peers:
-            for case in (hits, misses, own_part, stampede, flood, memory, start):
+            for case in cases:
                 print(f"… {case.__name__.replace('_', ' ')}", flush=True)
                 case(plan, peers, results)
     except Failure as failure:
@@ -59,6 +76,43 @@ def running(*processes):
     finally:
         for process in processes:
             process.stop()
+
+
+def plain(plan, peers, results):
+    """A route without a token through each proxy: HTTP/1.1, the same over TLS, HTTP/2 over TLS."""
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        second = stack.enter_context(running(Peers()))
+        upstreams, files = (peers.upstream, second.upstream), certificate(folder)
+        kinds = {
+            BARE: FeaturedBare(upstreams, files),
+            PLAIN: PlainGateway(upstreams, files),
+            "nginx": Nginx(folder, files, upstreams),
+            "HAProxy": HaProxy(folder, files, upstreams),
+            "Envoy": Envoy(folder, files, upstreams),
+        }
+        stack.enter_context(running(*kinds.values()))
+        for way, ask in WAYS.items():
+            rounds = {name: [] for name in kinds}
+            for process in kinds.values():
+                ask(process, 1)
+            for _ in range(plan.rounds):
+                for name, process in kinds.items():
+                    rounds[name].append(ask(process, plan.round_seconds))
+            for name, seen in rounds.items():
+                results.case(f"{way}: {name}", median(seen), calls=0)
+                if name != BARE:
+                    budget = 1.03 if name == PLAIN else None
+                    results.ratio(f"{way}: {name} / {BARE}", ratios(seen, rounds[BARE]), budget)
+
+
+BARE = "bare Pingora, same features"
+PLAIN = "portcullis, plain route"
+WAYS = {
+    "HTTP/1.1": lambda process, seconds: drive(process, seconds, CONNECTIONS, "fixed", "x"),
+    "HTTP/1.1, TLS": lambda process, seconds: drive(process, seconds, CONNECTIONS, "fixed", "x", scheme="https"),
+    "HTTP/2, TLS": lambda process, seconds: drive_h2(process, seconds, CONNECTIONS),
+}
 
 
 def hits(plan, peers, results):
