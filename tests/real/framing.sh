@@ -11,6 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/head.sh"
 need nginx nginx-light
 must_have cargo node python3
 
+python=$(python_packages edge "$here/edge/requirements.txt")
 build
 echo "$(nginx -v 2>&1 | sed 's/.*: //'), Node $(node --version), $(python3 --version)"
 perform edge/framing.py "$folder/portcullis"

@@ -30,6 +30,21 @@ must_have() {
   done
 }
 
+# profile ARGUMENT...: sets $profile and $rate by the options that suites have in common.
+profile() {
+  profile=debug
+  rate=
+  while (($#)); do
+    case $1 in
+      --debug) profile=debug ;;
+      --release) profile=release ;;
+      --rate) rate=${2:?a number}; shift ;;
+      *) echo "usage: $0 [--release] [--rate N]" >&2; exit 2 ;;
+    esac
+    shift
+  done
+}
+
 # build [release]: the gateway into $folder. A copy of its own: a suite tests one program, even when
 # somebody builds meanwhile.
 build() {

@@ -10,7 +10,9 @@ import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+import raw_h2
 from payloads import AT_MOST_ONE, CLOSED, DENIED, ONE, REFUSED, SMUGGLED, TABLE
+from payloads_h2 import TABLE_H2
 from report import Failed, expect, expect_in
 from stage import perform
 from wire import LOOPBACK, send, wait_until
@@ -39,7 +41,8 @@ class Framing(World):
         }
         self.edge = self.gateway(
             "".join(route(name, part.port) for name, part in self.upstreams.items())
-            + route("guarded", self.upstreams["node"].port, 'scopes = ["suite"]')
+            + route("guarded", self.upstreams["node"].port, 'scopes = ["suite"]'),
+            'http = "{http}"\nh2c = true',
         )
         self.number = 0
 
@@ -116,6 +119,35 @@ def status(answer):
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else None
 
 
+def through_all_by_h2(fields, body, trailers, expected):
+    def case(world):
+        place = world.new_place()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda name: by_h2(world, name, f"/{name}/{place}"), world.upstreams))
+
+    def by_h2(world, name, to):
+        def encoded(pairs):
+            return [(filled(field, to), filled(value, to)) for field, value in pairs]
+
+        parts = [filled(part, to) for part in body]
+        answer = raw_h2.exchange(world.edge.port, encoded(fields), parts, encoded(trailers))
+        meant = meant_after(world, name, to, answer)
+        said = f"{name}: status {answer}"
+        if expected == REFUSED:
+            expect(meant, 0, f"requests that reached {said}")
+        if expected in (REFUSED, CLOSED):
+            # nginx answers as soon as it has the header, so it may tell of a request that never ends.
+            early = expected == CLOSED and name == "nginx"
+            expect(early or answer is None or answer >= 400, True, f"whether it is refused, {said}")
+            expect(0 if early else meant, 0, f"whole requests that reached {said}")
+        if expected == ONE:
+            expect((answer, meant), (200, 1), f"status and requests that reached {said}")
+        if meant and name != "nginx":
+            is_as_meant(world.record(name, f"{to}/meant"), SMUGGLED.replace("{to}", to))
+
+    return case
+
+
 def filled(text, to):
     smuggled = SMUGGLED.replace("{to}", to)
     length = len(smuggled)
@@ -134,6 +166,12 @@ def through_all(payload, expected):
 
 def through(world, name, to, payload, expected):
     answer, closed = exchange(world.edge.port, filled(payload, to))
+    meant = meant_after(world, name, to, answer[:80])
+    judge(world, name, to, expected, answer, closed, meant)
+
+
+def meant_after(world, name, to, answer):
+    """How many of the meant requests an upstream has seen, once it has certainly seen them."""
     # The next request to the same upstream, on a connection that the payload may have spoilt.
     probe = send(world.edge.port, "GET", f"{to}/probe")
     expect(probe.status, 200, f"the next request to {name}")
@@ -143,8 +181,8 @@ def through(world, name, to, payload, expected):
     for target in ("/meant", "/probe"):
         expect(seen.count(target) <= 1, True, f"whether {name} saw {target} once: {seen}")
     if set(seen) - {"/meant", "/probe"}:
-        raise Failed(f"{name} saw {seen}, the client {answer[:80]!r}")
-    judge(world, name, to, expected, answer, closed, seen.count("/meant"))
+        raise Failed(f"{name} saw {seen}, the client {answer!r}")
+    return seen.count("/meant")
 
 
 def judge(world, name, to, expected, answer, closed, meant):
@@ -214,6 +252,7 @@ def log_agrees(world):
 
 CASES = [
     *((f"{expected}: {name}", through_all(payload, expected)) for name, payload, expected in TABLE),
+    *((f"HTTP/2, {payload[-1]}: {name}", through_all_by_h2(*payload)) for name, payload in TABLE_H2.items()),
     ("401 and an unread body", unread_body("Content-Length: {length}\r\n")),
     ("401 and an unread body in chunks", unread_body("Transfer-Encoding: chunked\r\n")),
     ("401 to one that waits for 100 Continue", unread_body("Expect: 100-continue\r\nContent-Length: {length}\r\n")),

@@ -62,9 +62,25 @@ introspectUrl = "{key_manager.url}/introspect"
 """
 
 
-class World(Stage):
-    """`more` is the configuration beside listeners, log and key manager."""
+def listening(certificates, more=""):
+    """`[listen]` with HTTP/1.1 and HTTP/2, without TLS and with it; the first certificate is shown to
+    whoever names nobody. `more`: further tables."""
+    tables = "".join(
+        f"""
+[[listen.tls]]
+cert_file = "{certificate}"
+key_file = "{key}"
+"""
+        for certificate, key in certificates
+    )
+    return f'''http = "{{http}}"
+https = "{{https}}"
+h2c = true
+{tables}
+{more}'''
 
+
+class World(Stage):
     def __init__(self, stack, binary, folder):
         super().__init__(stack)
         self.binary = binary
@@ -73,12 +89,13 @@ class World(Stage):
         self.gateways = []
 
     def gateway(self, more, listen='http = "{http}"', access="json", name="gateway"):
-        """Not started yet."""
+        """Not started yet. `more` is the configuration beside listeners, log and key manager."""
+        [https] = free_ports(1)
 
         def text(http, admin):
             return f"""
 [listen]
-{listen.format(http=http)}
+{listen.format(http=http, https=f"{LOOPBACK}:{https}")}
 
 [admin]
 listen = "{admin}"
@@ -91,5 +108,8 @@ access = "{access}"
 """
 
         gateway = Gateway(name, self.binary, self.folder, text)
+        gateway.https_port = https
+        gateway.http = f"http://{LOOPBACK}:{gateway.port}"
+        gateway.https = f"https://{LOOPBACK}:{https}"
         self.gateways.append(gateway)
         return gateway

@@ -81,13 +81,14 @@ class Gateway:
 
     def introspect(self, token, *arguments):
         """`portcullis introspect -` with the token on standard input."""
-        return self._command("introspect", "--config", self.file, *arguments, "-", text=token)
+        return self.command("introspect", "--config", self.file, *arguments, "-", text=token)
 
     def check(self, *arguments):
         """`portcullis check` of its configuration."""
-        return self._command("check", *arguments, self.file)
+        return self.command("check", *arguments, self.file)
 
-    def _command(self, *arguments, text=""):
+    def command(self, *arguments, text=""):
+        """A command of the program under test."""
         result = subprocess.run(
             [str(part) for part in (self.binary, *arguments)],
             input=text + "\n",

@@ -22,15 +22,15 @@ class Keys:
         self._configuration.write_text(EMPTY_CONFIGURATION)
         self.signing = {name: self._signing_key(name, kind) for name, kind in ALGORITHMS.items()}
         self.unregistered = self._signing_key("unregistered", P256)
-        self.authority = self._certificate("authority", ["basicConstraints=critical,CA:TRUE"])
-        self.server = self._certificate(
+        self.authority = self.certificate("authority", ["basicConstraints=critical,CA:TRUE"])
+        self.server = self.certificate(
             "server", [*LEAF, "subjectAltName=IP:127.0.0.1"], self.authority
         )
-        self.member = self._certificate("member", LEAF, self.authority)
-        self.alone = self._certificate("alone", LEAF)
-        self.unknown = self._certificate("unknown", LEAF)
+        self.member = self.certificate("member", LEAF, self.authority)
+        self.alone = self.certificate("alone", LEAF)
+        self.unknown = self.certificate("unknown", LEAF)
         # Calls itself like the member.
-        self.impostor = self._certificate("impostor", LEAF, subject="member")
+        self.impostor = self.certificate("impostor", LEAF, subject="member")
 
     def of_server(self):
         """The files of a server that looks at the certificates of its clients."""
@@ -55,7 +55,7 @@ class Keys:
         self.private.append(file)
         return file
 
-    def _certificate(self, name, extensions, authority=None, subject=None):
+    def certificate(self, name, extensions, authority=None, subject=None):
         """Returns the files of certificate and key; without an authority it signs itself."""
         key, file = self._private_key(name, P256), self.folder / f"{name}.pem"
         command = ["req", "-x509", "-config", self._configuration, "-days", "2", "-new"]

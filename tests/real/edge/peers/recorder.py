@@ -14,6 +14,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         body = self.read_body()
+        if body is None:
+            return  # It never became whole.
         seen = {
             "request": f"{self.command} {self.path}",
             "headers": [[name.lower(), value] for name, value in self.headers.items()],
@@ -31,16 +33,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = answer
 
     def read_body(self):
-        """As simple-minded servers do it: the last word of either header counts."""
+        """As simple-minded servers do it; `None` where it ends early."""
         if "chunked" in (self.headers.get("Transfer-Encoding") or "").lower():
             body = b""
-            while size := int(self.rfile.readline().split(b";")[0], 16):
+            while line := self.rfile.readline():
+                size = int(line.split(b";")[0], 16)
                 body += self.rfile.read(size)
-                self.rfile.readline()
-            while self.rfile.readline().strip():
-                pass
-            return body
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                end = self.rfile.readline()
+                if not size:
+                    while end.strip():
+                        end = self.rfile.readline()
+                    return body if end else None
+            return None
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        return body if len(body) == length else None
 
     def log_message(self, *_):
         pass
