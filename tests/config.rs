@@ -1,9 +1,13 @@
 //! Configurations and what is said of them: `tests/config/*.case`, each a TOML text, a line `----`,
-//! and the messages. `PORTCULLIS_UPDATE=1 cargo test --test config` writes the messages anew.
+//! and the messages. A line `==== NAME` begins another file. `PORTCULLIS_UPDATE=1 cargo test --test config` writes the messages anew.
 
-use std::fs;
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-use portcullis::config::{Environment, Loaded, Source, load_source};
+use portcullis::config::{Environment, Loaded, Source, load, load_source};
 
 #[test]
 fn each_case_says_what_it_said() {
@@ -44,12 +48,23 @@ fn say(input: &str) -> String {
         [one, two, three] => Environment::from([one, two, three]),
         _ => panic!("no case has more than three variables"),
     };
+    let folder = Folder::new();
+    let mut files = input.split("==== ");
     let source = Source {
-        name: "case.toml".to_owned(),
-        text: input.to_owned(),
+        name: format!("{}case.toml", folder.prefix()),
+        text: files.next().unwrap().to_owned(),
         world_readable: false,
     };
-    match load_source(source, &environment) {
+    for file in files {
+        let (name, text) = file.split_once('\n').unwrap();
+        folder.write(name, text);
+    }
+    let said = say_of(source, &environment);
+    said.replace(&folder.prefix(), "")
+}
+
+fn say_of(source: Source, environment: &Environment) -> String {
+    match load_source(source, environment) {
         Ok(Loaded { settings, warnings }) => format!(
             "{warnings}ok: {} routes, {} upstreams, asks {}\n",
             settings.routes.routes().len(),
@@ -62,6 +77,53 @@ fn say(input: &str) -> String {
                     .to_string())
         ),
         Err(problems) => format!("{problems}{}\n", problems.summary()),
+    }
+}
+
+/// Where the files of one case are.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("portcullis-config-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}/", self.0.display())
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn included_files_are_read_each_time() {
+    let folder = Folder::new();
+    folder.write("main.toml", "include = [\"conf.d/*.toml\"]\n");
+    let route = |path: &str| format!("[[route]]\npath = {path:?}\npublic = true\nrespond = {{}}\n");
+    let load = || load(&folder.0.join("main.toml"), &Environment::default());
+    folder.write("conf.d/a.toml", &route("/a"));
+    assert_eq!(load().unwrap().settings.routes.routes().len(), 1);
+    folder.write("conf.d/b.toml", &route("/b"));
+    assert_eq!(load().unwrap().settings.routes.routes().len(), 2);
+    folder.write("conf.d/b.toml", &route("/a"));
+    let problems = load().err().unwrap().to_string();
+    for file in ["conf.d/b.toml:1:1", "conf.d/a.toml:1:1"] {
+        assert!(problems.contains(file), "{problems}");
     }
 }
 

@@ -226,7 +226,11 @@ fn tables(which: Tables<'_>) -> Vec<(String, String)> {
         let header = paragraph
             .lines()
             .find(|line| line.starts_with(['[']) || line.starts_with("#["));
+        // What stands before the first table has keys of the root.
         let Some(header) = header else {
+            if which.have("", false) && paragraph.contains("\n#include = ") {
+                tables.push((String::new(), paragraph.to_owned()));
+            }
             continue;
         };
         let commented = header.starts_with('#');
@@ -286,6 +290,7 @@ impl Files {
         let folder = std::env::temp_dir().join(format!("portcullis-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         for (name, text) in [
+            ("conf.d/none.toml", ""),
             ("ca.pem", CERTIFICATE),
             ("gateway-cert.pem", CERTIFICATE),
             ("gateway-key.pem", KEY),
@@ -296,6 +301,7 @@ impl Files {
             ("refresh-token.secret", "s3cret"),
         ] {
             let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
         }
@@ -457,7 +463,8 @@ fn documented_keys() -> BTreeMap<String, Vec<String>> {
     let mut keys = BTreeMap::new();
     for line in read("docs/configuration.md").lines() {
         if let Some(heading) = line.strip_prefix("## ") {
-            table = heading.trim_matches(['`', '[', ']']).to_owned();
+            let inside = heading.strip_prefix("`[").unwrap_or_default();
+            table = inside.trim_matches(['`', '[', ']']).to_owned();
         } else if let Some((key, _)) = line
             .strip_prefix("| `")
             .and_then(|line| line.split_once('`'))
@@ -552,6 +559,31 @@ fn help_is_shown_as_it_is_printed() {
 
 fn trimmed(text: &str) -> Vec<&str> {
     text.trim_end().lines().map(str::trim_end).collect()
+}
+
+#[test]
+fn the_page_on_routes_shows_what_check_says_of_two_teams() {
+    let folder = std::env::temp_dir().join(format!("portcullis-teams-{}", std::process::id()));
+    fs::create_dir_all(folder.join("conf.d")).unwrap();
+    let page = read("docs/routes.md");
+    let route = "[[route]]\npath = \"/orders/*\"\npublic = true\nrespond = {}\n";
+    for (file, text) in [
+        ("portcullis.toml", block(&page, "```text\n")),
+        ("conf.d/shop.toml", route),
+        ("conf.d/billing.toml", route),
+    ] {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["check", "portcullis.toml"])
+        .env_clear()
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    let said = String::from_utf8([output.stderr, output.stdout].concat()).unwrap();
+    let shown = block(&page, "```console\n$ portcullis check portcullis.toml\n");
+    assert_eq!(trimmed(&said), trimmed(shown));
 }
 
 #[test]

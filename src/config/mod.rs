@@ -7,6 +7,7 @@ mod check;
 mod credential;
 mod env;
 mod headers;
+mod include;
 mod key_manager;
 mod listen;
 mod oauth2;
@@ -23,6 +24,8 @@ mod tree;
 mod upstream;
 
 use std::path::Path;
+
+use include::Included;
 
 pub use env::Environment;
 pub use listen::{ClientCertificates, Listen, ServerCertificate, Unusable};
@@ -55,6 +58,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
                 name: path.display().to_string(),
                 ..Source::default()
             },
+            included: Vec::new(),
             list: vec![Problem {
                 severity: Severity::Error,
                 what: format!("the file cannot be read: {fault}"),
@@ -72,11 +76,15 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
 /// All mistakes at once.
 pub fn load_source(source: Source, environment: &Environment) -> Result<Loaded, Problems> {
     let report = Report::default();
-    let mut root = tree::Table::parse(&source.text, &report);
+    let mut root = tree::Table::parse(&source.text, 0, &report);
+    let included = match report.has_errors() {
+        true => Included::default(),
+        false => include::read(&mut root, &source, &report),
+    };
     // What a broken text means is guesswork: only what breaks it is told.
-    let settings = match report.has_errors() {
-        true => None,
-        false => {
+    let settings = match included.complete {
+        false => None,
+        true => {
             environment.overlay(&mut root, &report);
             check::settings(root, &source, environment, &report)
         }
@@ -84,6 +92,7 @@ pub fn load_source(source: Source, environment: &Environment) -> Result<Loaded, 
     let failed = report.has_errors();
     let problems = Problems {
         source,
+        included: included.sources,
         list: report.into_problems(),
     };
     match settings {

@@ -3,6 +3,8 @@
 
 use std::{cell::RefCell, fmt, ops::Range, path::Path};
 
+use super::include::next_offset;
+
 /// The text that a configuration was read from.
 #[derive(Debug, Default)]
 pub struct Source {
@@ -16,13 +18,25 @@ pub struct Source {
 /// Where a value stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// Bytes of the source text.
+    /// Bytes of the source text; those of included files are counted on.
     Text(Range<usize>),
+    /// The same twice: the first is at fault because of the second.
+    Pair(Range<usize>, Range<usize>),
     /// An environment variable, by name. Its value is never printed.
     Variable(String),
     /// Nowhere: something is missing altogether.
     #[default]
     Nowhere,
+}
+
+impl Place {
+    /// This place, for which there is a problem because of `other`.
+    pub fn beside(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) => Self::Pair(one.clone(), other.clone()),
+            _ => self.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +82,7 @@ impl Report {
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| match &problem.place {
-            Place::Text(range) => (0, range.start),
+            Place::Text(range) | Place::Pair(range, _) => (0, range.start),
             Place::Variable(_) => (1, 0),
             Place::Nowhere => (2, 0),
         });
@@ -80,10 +94,26 @@ impl Report {
 #[derive(Debug)]
 pub struct Problems {
     pub source: Source,
+    /// In the order in which they were read.
+    pub included: Vec<Source>,
     pub list: Vec<Problem>,
 }
 
 impl Problems {
+    /// The file that has a place, and the place within it.
+    fn locate(&self, range: &Range<usize>) -> (&Source, Range<usize>) {
+        let mut offset = 0;
+        let mut found = &self.source;
+        for source in &self.included {
+            let next = next_offset(offset, found);
+            if range.start < next {
+                break;
+            }
+            (offset, found) = (next, source);
+        }
+        (found, range.start - offset..range.end - offset)
+    }
+
     pub fn count(&self, severity: Severity) -> usize {
         self.list
             .iter()
@@ -116,7 +146,7 @@ impl fmt::Display for Problems {
         for problem in &self.list {
             Rendered {
                 problem,
-                source: &self.source,
+                problems: self,
             }
             .fmt(f)?;
         }
@@ -128,7 +158,7 @@ impl std::error::Error for Problems {}
 
 struct Rendered<'a> {
     problem: &'a Problem,
-    source: &'a Source,
+    problems: &'a Problems,
 }
 
 impl fmt::Display for Rendered<'_> {
@@ -149,20 +179,12 @@ impl fmt::Display for Rendered<'_> {
             "" => String::new(),
             section => format!("   {section}"),
         };
-        let name = &self.source.name;
+        let name = &self.problems.source.name;
         match place {
-            Place::Text(range) => {
-                let spot = Spot::find(&self.source.text, range);
-                let gutter = " ".repeat(spot.line.to_string().len());
-                writeln!(
-                    f,
-                    "{gutter} ┌ {name}:{}:{}{section}",
-                    spot.line, spot.column
-                )?;
-                writeln!(f, "{} │ {}", spot.line, spot.shown)?;
-                let hint = hint.as_deref().unwrap_or_default();
-                let carets = format!("{}{} {hint}", " ".repeat(spot.indent), spot.carets());
-                writeln!(f, "{gutter} │ {}", carets.trim_end())
+            Place::Text(range) => self.write_spot(f, range, &section, hint.as_deref()),
+            Place::Pair(range, other) => {
+                self.write_spot(f, range, &section, hint.as_deref())?;
+                self.write_spot(f, other, "   the other one", None)
             }
             Place::Variable(variable) => {
                 writeln!(f, "  ┌ environment variable {variable}{section}")?;
@@ -173,6 +195,27 @@ impl fmt::Display for Rendered<'_> {
                 write_hint(f, hint.as_deref())
             }
         }
+    }
+}
+
+impl Rendered<'_> {
+    /// File, line and column; the line; what is wrong in it, and a hint.
+    fn write_spot(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        range: &Range<usize>,
+        section: &str,
+        hint: Option<&str>,
+    ) -> fmt::Result {
+        let (source, range) = self.problems.locate(range);
+        let spot = Spot::find(&source.text, &range);
+        let gutter = " ".repeat(spot.line.to_string().len());
+        let Spot { line, column, .. } = spot;
+        writeln!(f, "{gutter} ┌ {}:{line}:{column}{section}", source.name)?;
+        writeln!(f, "{line} │ {}", spot.shown)?;
+        let hint = hint.unwrap_or_default();
+        let carets = format!("{}{} {hint}", " ".repeat(spot.indent), spot.carets());
+        writeln!(f, "{gutter} │ {}", carets.trim_end())
     }
 }
 
@@ -352,6 +395,7 @@ mod tests {
                 text: "[x]\n\tüps = 1\n".to_owned(),
                 world_readable: false,
             },
+            included: Vec::new(),
             list: vec![Problem {
                 severity: Severity::Error,
                 what: "unknown key `üps`".to_owned(),

@@ -3,6 +3,8 @@
 //! A TOML file becomes a tree; environment variables then replace or add values (`env.rs`). What
 //! the values mean is decided later (`check.rs`), by one reader for both sources.
 
+use std::ops::Range;
+
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -59,28 +61,29 @@ pub struct Entry {
 }
 
 impl Table {
-    /// Reads a TOML text. All syntax errors go to `report`.
-    pub fn parse(text: &str, report: &Report) -> Self {
+    /// Reads a TOML text whose places begin at `offset`. All syntax errors go to `report`.
+    pub fn parse(text: &str, offset: usize, report: &Report) -> Self {
+        let place = |range: Range<usize>| Place::Text(range.start + offset..range.end + offset);
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             report.add(Problem {
                 severity: Severity::Error,
                 what: format!("this is not TOML: {}", error.message()),
-                place: error.span().map_or(Place::Nowhere, Place::Text),
+                place: error.span().map_or(Place::Nowhere, place),
                 section: String::new(),
                 hint: None,
             });
         }
-        Self::from_toml(table.into_inner())
+        Self::from_toml(table.into_inner(), &place)
     }
 
-    fn from_toml(table: DeTable<'_>) -> Self {
+    fn from_toml(table: DeTable<'_>, place: &impl Fn(Range<usize>) -> Place) -> Self {
         let mut entries: Vec<Entry> = table
             .into_iter()
             .map(|(key, value)| Entry {
-                key_place: Place::Text(key.span()),
+                key_place: place(key.span()),
                 key: key.into_inner().into_owned(),
-                node: Node::from_toml(value),
+                node: Node::from_toml(value, place),
             })
             .collect();
         entries.sort_by_key(|entry| match &entry.key_place {
@@ -98,8 +101,8 @@ impl Table {
 }
 
 impl Node {
-    fn from_toml(value: Spanned<DeValue<'_>>) -> Self {
-        let place = Place::Text(value.span());
+    fn from_toml(value: Spanned<DeValue<'_>>, place_of: &impl Fn(Range<usize>) -> Place) -> Self {
+        let place = place_of(value.span());
         let value = match value.into_inner() {
             DeValue::String(text) => Value::Text(text.into_owned()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -110,8 +113,12 @@ impl Node {
                 .map_or(Value::Other("a fraction"), Value::Fraction),
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
             DeValue::Datetime(_) => Value::Other("a date"),
-            DeValue::Array(list) => Value::Array(list.into_iter().map(Self::from_toml).collect()),
-            DeValue::Table(table) => Value::Table(Table::from_toml(table)),
+            DeValue::Array(list) => Value::Array(
+                list.into_iter()
+                    .map(|item| Self::from_toml(item, place_of))
+                    .collect(),
+            ),
+            DeValue::Table(table) => Value::Table(Table::from_toml(table, place_of)),
         };
         Self { value, place }
     }

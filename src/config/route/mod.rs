@@ -17,7 +17,7 @@ use super::{
     settings::{ResponseCacheSettings, UpstreamSettings},
     upstream::Upstreams,
 };
-use crate::domain::{Access, HostPattern, Methods, PathPattern, Route, RouteTable};
+use crate::domain::{Access, HostPattern, Methods, PathPattern, Route, RouteConflict, RouteTable};
 use access::access;
 use action::action;
 use compression::compression;
@@ -47,21 +47,16 @@ pub fn read(root: &mut Section<'_>, common: &Common) -> Option<Routes> {
     let mut upstreams = Upstreams::default();
     let mut routes: Vec<Route> = Vec::new();
     let mut names = HashMap::new();
+    let mut twins = Vec::new();
     let mut places: Vec<Placed<String>> = Vec::new();
     let mut complete = true;
     let mut headers = headers::read(root);
     for mut section in root.sections("route") {
         match route(&mut section, common, &mut upstreams, &mut headers) {
             Some(route) => {
-                if let Some(twin) = names.insert(route.name.clone(), routes.len()) {
-                    section.error(
-                        &section.place,
-                        format!("two routes have the name {:?}", &*route.name),
-                        format!(
-                            "the other one is {}; give one of them a `name`",
-                            places[twin].value
-                        ),
-                    );
+                let second = routes.len();
+                if let Some(first) = names.insert(route.name.clone(), second) {
+                    twins.push(RouteConflict { first, second });
                 }
                 routes.push(route);
                 places.push(Placed {
@@ -86,31 +81,49 @@ pub fn read(root: &mut Section<'_>, common: &Common) -> Option<Routes> {
                 places[position].place.clone(),
             )
         });
-    match RouteTable::new(routes) {
-        Ok(table) if complete => Some(Routes {
-            table,
-            upstreams: upstreams.into_list(),
-            first_protected,
-        }),
-        Ok(_) => None,
-        Err(conflicts) => {
-            for conflict in conflicts {
-                tell_tie(root, &places[conflict.first], &places[conflict.second]);
-            }
-            None
-        }
-    }
-}
-
-fn tell_tie(root: &Section<'_>, first: &Placed<String>, second: &Placed<String>) {
-    root.error(
-        &second.place,
-        format!(
-            "{} matches the same requests as {}",
-            second.value, first.value
-        ),
+    let (table, ties) = match RouteTable::new(routes) {
+        Ok(table) => (Some(table), Vec::new()),
+        Err(ties) => (None, ties),
+    };
+    // Those that tie have the same name by default.
+    twins.retain(|twin| !ties.contains(twin));
+    tell(
+        root,
+        &places,
+        &ties,
+        "matches the same requests as",
         "tell them apart by `host`, `path`, `methods` or `match_headers`",
     );
+    tell(
+        root,
+        &places,
+        &twins,
+        "has the same name as",
+        "give one of them another `name`",
+    );
+    Some(Routes {
+        table: table.filter(|_| complete)?,
+        upstreams: upstreams.into_list(),
+        first_protected,
+    })
+}
+
+/// Says of pairs of routes what the second does to the first.
+fn tell(
+    root: &Section<'_>,
+    places: &[Placed<String>],
+    pairs: &[RouteConflict],
+    what: &str,
+    hint: &str,
+) {
+    for pair in pairs {
+        let (first, second) = (&places[pair.first], &places[pair.second]);
+        root.error(
+            &second.place.beside(&first.place),
+            format!("{} {what} {}", second.value, first.value),
+            hint,
+        );
+    }
 }
 
 fn route(
