@@ -125,7 +125,7 @@ fn series_of_routes_come_and_go_and_keep_their_counts() {
             "portcullis_http_requests_total{{code=\"200\",method=\"GET\",route=\"{route}\"}}"
         ))
     };
-    assert_eq!((of("/public/*"), of("new")), (1.0, 1.0));
+    wait_for("both counts", || (of("/public/*"), of("new")) == (1.0, 1.0));
     harness.reload(|text| {
         let start = text.rfind("\n[[route]]").unwrap();
         text.truncate(start);
