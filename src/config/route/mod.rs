@@ -81,6 +81,21 @@ pub fn read(root: &mut Section<'_>, common: &Common) -> Option<Routes> {
                 places[position].place.clone(),
             )
         });
+    let table = table(root, routes, &places, twins);
+    Some(Routes {
+        table: table.filter(|_| complete)?,
+        upstreams: upstreams.into_list(),
+        first_protected,
+    })
+}
+
+/// `None`: some of them tie. `twins` are those with the same name.
+fn table(
+    root: &Section<'_>,
+    routes: Vec<Route>,
+    places: &[Placed<String>],
+    mut twins: Vec<RouteConflict>,
+) -> Option<RouteTable> {
     let (table, ties) = match RouteTable::new(routes) {
         Ok(table) => (Some(table), Vec::new()),
         Err(ties) => (None, ties),
@@ -89,23 +104,19 @@ pub fn read(root: &mut Section<'_>, common: &Common) -> Option<Routes> {
     twins.retain(|twin| !ties.contains(twin));
     tell(
         root,
-        &places,
+        places,
         &ties,
         "matches the same requests as",
         "tell them apart by `host`, `path`, `methods` or `match_headers`",
     );
     tell(
         root,
-        &places,
+        places,
         &twins,
         "has the same name as",
         "give one of them another `name`",
     );
-    Some(Routes {
-        table: table.filter(|_| complete)?,
-        upstreams: upstreams.into_list(),
-        first_protected,
-    })
+    table
 }
 
 /// Says of pairs of routes what the second does to the first.
