@@ -68,6 +68,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "auth",
             "upstream",
             "response_cache",
+            "gateway",
             "listener",
             "server",
             "demo",

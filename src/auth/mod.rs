@@ -125,6 +125,11 @@ impl Verifier {
         }
     }
 
+    /// How long an active answer is used without asking again.
+    pub fn longest_use(&self) -> Duration {
+        self.inner.lives.max_ttl
+    }
+
     /// The token's digest, and what the cache has for it. Neither allocates nor waits.
     pub fn recall(&self, token: AccessToken<'_>, now: Instant) -> (TokenKey, Option<Verified>) {
         let key = self.digester.digest(token);

@@ -274,6 +274,7 @@ const SHOWN_KEYS: &[&str] = &[
     "credentialencoding",
     "defaultlife",
     "enabled",
+    "endwithtoken",
     "endpoint",
     "forwardtoken",
     "h2c",

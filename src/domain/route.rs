@@ -31,6 +31,8 @@ pub struct Route {
     pub compression: Box<[Coding]>,
     /// How its answers are kept; `None`: not at all.
     pub response_cache: Option<Box<CachePolicy>>,
+    /// Whether a stream or a WebSocket is cut when the token that opened it is no good any more.
+    pub end_with_token: bool,
 }
 
 impl Route {

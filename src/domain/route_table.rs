@@ -268,6 +268,7 @@ mod tests {
             headers: None,
             compression: Box::default(),
             response_cache: None,
+            end_with_token: false,
         }
     }
 

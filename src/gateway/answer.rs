@@ -1,7 +1,7 @@
 //! What a route adds to answers on their way to the caller: what browsers may do, header rules,
 //! compression. After the response cache, which keeps what the upstream said.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::{compression, context::Context, cors};
@@ -37,12 +37,20 @@ pub fn dress_own(answer: &mut ResponseHeader, session: &Session, context: &Conte
         cors::allow(cors, session.req_header(), answer);
     }
     if route.headers.as_ref().is_some_and(|rules| rules.security) {
-        secure(answer, session);
+        secure(answer, context);
     }
 }
 
 /// An answer of the upstream or of the cache.
 pub fn dress(answer: &mut ResponseHeader, session: &mut Session, context: &Context) {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Either side may be silent now. How long both may be is the upstream's read timeout.
+        session.set_read_timeout(None);
+    } else if session.req_header().version == Version::HTTP_10
+        && !answer.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        compression::without_chunks(session);
+    }
     let Some(route) = context.known_route() else {
         return;
     };
@@ -52,7 +60,7 @@ pub fn dress(answer: &mut ResponseHeader, session: &mut Session, context: &Conte
     if let Some(rules) = &route.headers {
         change(answer, &rules.response);
         if rules.security {
-            secure(answer, session);
+            secure(answer, context);
         }
     }
     if let Some(cors) = &route.cors {
@@ -75,17 +83,14 @@ fn change(answer: &mut ResponseHeader, changes: &HeaderChanges) {
     }
 }
 
-fn secure(answer: &mut ResponseHeader, session: &Session) {
+fn secure(answer: &mut ResponseHeader, context: &Context) {
     for (name, value) in SECURITY {
         if !answer.headers.contains_key(&name) {
             let _ = answer.insert_header(name, value);
         }
     }
     // In clear the header means nothing (RFC 6797 §7.2).
-    let encrypted = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
-    if encrypted
+    if context.caller.is_https
         && !answer
             .headers
             .contains_key(header::STRICT_TRANSPORT_SECURITY)

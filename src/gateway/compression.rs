@@ -1,4 +1,5 @@
-//! The bodies of answers that are compressed, piece by piece as they pass.
+//! The bodies of answers that are compressed, piece by piece as they pass; and those for HTTP/1.0,
+//! which go without chunks.
 //!
 //! Pingora has a compressor of its own. It reads no weights and no `no-transform`, and it does not end
 //! Brotli's stream (0.9.1), so that strict readers refuse what it writes.
@@ -47,11 +48,21 @@ pub fn choose(answer: &mut ResponseHeader, session: &mut Session, offered: &[Cod
     }
 }
 
+/// HTTP/1.0 knows no chunks: an answer whose length nobody knows ends with the connection (RFC 9112
+/// §6.1), even where Pingora has chosen chunks for it.
+pub fn without_chunks(session: &mut Session) {
+    session.set_keepalive(None);
+    if let Some(compressor) = session.downstream_modules_ctx.get_mut::<Compressor>() {
+        compressor.0 = State::WithoutChunks;
+    }
+}
+
 /// One request's.
 pub struct Compressor(State);
 
 enum State {
     Idle,
+    WithoutChunks,
     Chosen(Coding),
     Writing(Box<Encoder>),
 }
@@ -84,8 +95,13 @@ impl HttpModule for Compressor {
         answer: &mut ResponseHeader,
         end: bool,
     ) -> pingora::Result<()> {
-        let State::Chosen(coding) = self.0 else {
-            return Ok(());
+        let coding = match self.0 {
+            State::Chosen(coding) => coding,
+            State::WithoutChunks => {
+                answer.remove_header(&header::TRANSFER_ENCODING);
+                return Ok(());
+            }
+            State::Idle | State::Writing(_) => return Ok(()),
         };
         self.0 = State::Idle;
         if end {

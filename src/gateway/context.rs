@@ -8,7 +8,9 @@ use std::{
 use http::StatusCode;
 use prometheus::IntGauge;
 
-use super::{Snapshot, caller::Caller, respond::Refusal, response_cache::Cached};
+use super::{
+    Snapshot, caller::Caller, respond::Refusal, response_cache::Cached, token_end::TokenEnd,
+};
 use crate::{
     auth::{From, Moment},
     domain::{Grant, KnownMethod, Permit, Reason, Route, TokenKey},
@@ -41,6 +43,8 @@ pub struct Context {
     pub upstream: UpstreamTimes,
     /// On routes whose answers are kept.
     pub cached: Option<Box<Cached>>,
+    /// Where the route ends streams with their token.
+    pub token_end: Option<TokenEnd>,
     in_flight: Option<InFlight>,
 }
 
@@ -84,6 +88,7 @@ impl Context {
             refused: None,
             upstream: UpstreamTimes::default(),
             cached: None,
+            token_end: None,
             in_flight: None,
         }
     }
@@ -103,6 +108,11 @@ impl Context {
 
     pub fn refuse(&mut self, refusal: &Refusal) {
         self.refused = Some((refusal.status, refusal.reason));
+    }
+
+    /// Why the request was cut, if its token ended.
+    pub fn cut(&self) -> Option<Refusal> {
+        self.token_end.as_ref()?.ended().cloned()
     }
 
     pub fn grant(&self) -> Option<&Arc<Grant>> {

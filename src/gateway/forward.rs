@@ -3,7 +3,7 @@
 //! Pingora has removed the hop-by-hop fields, and those that `Connection` names, before this runs;
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -11,7 +11,7 @@ use pingora::{
 
 use super::{caller::Way, context::Context, snapshot::Known};
 use crate::{
-    domain::{HeaderChanges, Route},
+    domain::{Grpc, HeaderChanges, Route},
     telemetry::{TRACEPARENT, TRACESTATE},
 };
 
@@ -140,6 +140,11 @@ pub fn prepare(
     }
     let span = context.upstream.span.as_ref().unwrap_or(&context.trace);
     headers.insert(TRACEPARENT, span.header());
+    if parts.version == Version::HTTP_2 && Grpc::of(&parts.headers).is_some() {
+        // Servers tell by it that nobody on the way drops trailers.
+        let trailers = HeaderValue::from_static("trailers");
+        parts.headers.insert(header::TE, trailers);
+    }
     *request = parts.into();
     match &context.normal_path {
         Some(path) => set_path(request, path),
@@ -168,6 +173,40 @@ fn set_path(request: &mut RequestHeader, path: &str) -> pingora::Result<()> {
         None => path.to_owned(),
     };
     request.set_raw_path(target.as_bytes())
+}
+
+/// What must not stand in trailers (RFC 9110 §6.5.1): framing, routing, credentials, what controls
+/// the handling of the message, and what says how its body is to be read.
+const NO_TRAILERS: [HeaderName; 22] = [
+    header::AGE,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::EXPECT,
+    header::EXPIRES,
+    header::HOST,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::VARY,
+    header::WARNING,
+    header::WWW_AUTHENTICATE,
+];
+
+/// Removes from trailers what must not stand there.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    for name in &NO_TRAILERS {
+        trailers.remove(name);
+    }
 }
 
 /// Removes from an answer what concerns only the upstream's connection (RFC 9110 §7.6.1).
@@ -216,6 +255,25 @@ mod tests {
         for name in ["x-auth-subject-2", "accept", "x-request-id", "my_header"] {
             assert!(!protected.has(&name.parse().unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn trailers_carry_nothing_that_a_header_decides() {
+        let names = [
+            "grpc-status",
+            "content-length",
+            "set-cookie",
+            "transfer-encoding",
+            "server-timing",
+        ];
+        let mut trailers: HeaderMap = names
+            .map(|name| (name.parse().unwrap(), HeaderValue::from_static("1")))
+            .into_iter()
+            .collect();
+        strip_trailers(&mut trailers);
+        let mut left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "server-timing"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod context;
 mod cors;
 mod finish;
 mod forward;
+mod grpc;
 mod local;
 mod recorder;
 mod request;
@@ -19,13 +20,15 @@ mod respond;
 mod response_cache;
 mod routing;
 mod snapshot;
+mod token_end;
+mod upgrade;
 
 use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora::{
     Error, ErrorType,
     cache::{CacheKey, CacheMeta, RespCacheable, key::HashBinary},
@@ -167,6 +170,7 @@ impl ProxyHttp for Gateway {
         if let Some(tracer) = &self.recorder.tracer {
             tracer.decide(&mut context.trace);
         }
+        request::forget_expectation(session.req_header_mut());
         session.set_read_timeout(Some(CLIENT_TIMEOUT));
         session.set_write_timeout(Some(CLIENT_TIMEOUT));
         session.set_total_drain_timeout(Some(CLIENT_TIMEOUT));
@@ -240,7 +244,7 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
         let known = context
@@ -251,7 +255,11 @@ impl ProxyHttp for Gateway {
         };
         context.upstream.started = Some(Instant::now());
         context.upstream.span = self.recorder.tracer.as_ref().map(|_| context.trace.child());
-        Ok(known.upstream.peer())
+        let mut peer = known.upstream.peer();
+        grpc::limit_wait(&mut peer, session.req_header());
+        token_end::watch(&mut peer, session, context, &self.current)?;
+        upgrade::attach(&mut peer, session.req_header(), context);
+        Ok(peer)
     }
 
     async fn connected_to_upstream(
@@ -295,6 +303,17 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
+    /// Trailers are never merged into the header (RFC 9110 §6.5.1).
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Context,
+    ) -> pingora::Result<()> {
+        forward::strip_trailers(trailers);
+        Ok(())
+    }
+
     async fn response_filter(
         &self,
         session: &mut Session,
@@ -314,7 +333,8 @@ impl ProxyHttp for Gateway {
         failure: &Error,
         context: &mut Context,
     ) -> FailToProxy {
-        let error_code = match Refusal::of_failure(failure) {
+        let cut = context.cut();
+        let error_code = match cut.or_else(|| Refusal::of_failure(failure)) {
             Some(refusal) => {
                 session.set_keepalive(None);
                 context.refuse(&refusal);
@@ -351,6 +371,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
+        if let Some(cut) = context.cut() {
+            context.refuse(&cut);
+        }
         self.finish(session, context);
     }
 }

@@ -34,6 +34,14 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// HTTP/1.0 knows no expectation (RFC 9110 §10.1.1): the upstream, asked in HTTP/1.1, would answer to
+/// it, and the caller would not understand the answer.
+pub fn forget_expectation(request: &mut RequestHeader) {
+    if request.version == Version::HTTP_10 {
+        request.remove_header(&header::EXPECT);
+    }
+}
+
 /// `100-continue` is passed on, and the upstream's answer to it comes back; nothing else can be
 /// expected (RFC 9110 §10.1.1). Servers differ in what they make of other spellings.
 pub fn check_expectation(request: &RequestHeader) -> Result<(), Denial> {

@@ -20,7 +20,7 @@ use crate::{
 const DRAINED_BODY: u64 = 64 * 1024;
 
 /// An answer that is not the upstream's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refusal {
     pub status: StatusCode,
     pub reason: Reason,
@@ -262,6 +262,10 @@ pub async fn write(
 /// Whether what is left of the request can be read away. A caller that waits for `100 Continue`
 /// will never send it.
 fn may_keep_connection(session: &mut Session) -> bool {
+    if session.req_header().method == Method::CONNECT {
+        // What comes next may be meant for the tunnel that there is not.
+        return false;
+    }
     if session.is_body_done() {
         return true;
     }

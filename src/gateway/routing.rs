@@ -8,7 +8,7 @@ use super::{
     request::{check_expectation, host_of},
     snapshot::Snapshot,
 };
-use crate::domain::{Cors, Denial, KnownMethod, Permit, Policy, RequestPath, Routed};
+use crate::domain::{Cors, Denial, KnownMethod, Methods, Permit, Policy, RequestPath, Routed};
 
 /// What a route asks for before a request may pass.
 pub enum Found<'a> {
@@ -28,6 +28,11 @@ pub fn find_route<'s>(
     context: &mut Context,
 ) -> Result<Found<'s>, Denial> {
     context.method = KnownMethod::of(&request.method);
+    if matches!(context.method, KnownMethod::Connect | KnownMethod::Trace) {
+        // Nothing of them is looked at, not even a path, which `CONNECT` does not have.
+        let allowed = Methods::ANY;
+        return Err(Denial::MethodNotAllowed { allowed });
+    }
     let host = host_of(request)?;
     if !request.raw_path_is_utf8() {
         return Err(Denial::MalformedRequest);

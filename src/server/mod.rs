@@ -199,6 +199,8 @@ fn server_conf() -> ServerConf {
 fn build_proxy(gateway: Gateway, conf: &Arc<ServerConf>) -> HttpProxy<Gateway> {
     let mut proxy = http_proxy(conf, gateway);
     let mut options = HttpServerOptions::default();
+    // So that the gateway itself refuses it, with its own words and a line in the log.
+    options.allow_connect_method_proxying = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     proxy.server_options = Some(options);
     proxy

@@ -12,6 +12,7 @@ mod headers;
 mod key_manager;
 mod listeners;
 mod observability;
+mod protocols;
 mod reload;
 mod response_cache;
 mod routes;

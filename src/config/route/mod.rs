@@ -168,6 +168,7 @@ fn route(
     let headers = headers.of_route(section);
     let compression = compression(section);
     let response_cache = response_cache::of_route(section, &common.response_cache, access.as_ref());
+    let end_with_token = end_with_token(section, access.as_ref());
     let (path, hosts, methods) = (path?, hosts?, methods?);
     if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
         section.error(
@@ -191,7 +192,22 @@ fn route(
         headers: (!headers.is_empty()).then(|| Box::new(headers)),
         compression,
         response_cache,
+        end_with_token,
     })
+}
+
+fn end_with_token(section: &mut Section<'_>, access: Option<&Access>) -> bool {
+    let Some(Placed { value, place }) = section.boolean("end_with_token") else {
+        return false;
+    };
+    if value && matches!(access, Some(Access::Public)) {
+        section.error(
+            &place,
+            "a public route looks at no token, so nothing can end with it",
+            "leave out `public` or `end_with_token`",
+        );
+    }
+    value
 }
 
 /// `GET api.example.com/orders/*`, with only those parts that the route has.
