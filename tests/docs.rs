@@ -150,7 +150,12 @@ fn every_metric_has_its_line() {
 #[test]
 fn every_metric_that_a_page_names_is_there() {
     let metrics = every_metric();
-    for path in pages() {
+    let shipped = [
+        "deploy/grafana/portcullis.json",
+        "deploy/prometheus/rules.yml",
+        "deploy/prometheus/rules_test.yml",
+    ];
+    for path in pages().into_iter().chain(shipped.map(PathBuf::from)) {
         let text = fs::read_to_string(&path).unwrap();
         let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         for name in text.split(|letter| !word(letter)) {
@@ -159,6 +164,26 @@ fn every_metric_that_a_page_names_is_there() {
                 assert!(metrics.contains(name), "{}: {name}", path.display());
             }
         }
+    }
+}
+
+#[test]
+fn every_alert_has_its_heading() {
+    let rules = read("deploy/prometheus/rules.yml");
+    let alerts: BTreeSet<String> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .map(str::to_owned)
+        .collect();
+    let docs = read("docs/alerts.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .map(str::to_owned)
+        .collect();
+    assert_same("alerts", &alerts, &docs);
+    for alert in alerts {
+        let anchor = format!("docs/alerts.md#{}\n", alert.to_lowercase());
+        assert!(rules.contains(&anchor), "{alert} has no runbook");
     }
 }
 
