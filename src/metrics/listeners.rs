@@ -2,7 +2,10 @@
 
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::maker::Maker;
+use super::{
+    maker::Maker,
+    totals::{ListenerCounts, by_label},
+};
 use crate::domain::UnixSeconds;
 
 /// The families; series are made for each listener when it is opened.
@@ -77,6 +80,23 @@ impl DownstreamMetrics {
         let labels = [name, "closed"];
         self.handshake_errors.with_label_values(&labels);
         metrics
+    }
+
+    /// In the order of their names.
+    pub fn counts(&self) -> Vec<ListenerCounts> {
+        let listeners = by_label(&self.open).into_iter();
+        let listener = |(name, open): (String, f64)| ListenerCounts {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it was a count
+            open: open as u64,
+            accepted: self.accepted.with_label_values(&[&name]).get(),
+            name,
+        };
+        listeners.map(listener).collect()
+    }
+
+    /// Files of certificates with the dates of their ends, in seconds since 1970.
+    pub fn certificates(&self) -> Vec<(String, f64)> {
+        by_label(&self.certificate_expiry)
     }
 
     /// `file`: where the certificate came from.

@@ -28,7 +28,7 @@ pub use issuer::{
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use response_cache::{CacheResult, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics};
-pub use totals::{IssuerCounts, RouteCounts, Times, Totals, UpstreamCounts};
+pub use totals::{IssuerCounts, ListenerCounts, RouteCounts, Times, Totals, UpstreamCounts};
 pub use upstream::UpstreamMetrics;
 
 use crate::{

@@ -1,6 +1,10 @@
 //! The counts of this process at one moment, for the status page: sums, and rows for its tables.
 
-use prometheus::{Histogram, core::Metric};
+use prometheus::{
+    Histogram,
+    core::{Collector, Metric},
+    proto::MetricFamily,
+};
 
 use super::{Metrics, Outcome, maker::DURATION_BUCKETS};
 use crate::domain::Reason;
@@ -150,6 +154,13 @@ pub struct UpstreamCounts {
     pub connections_reused: u64,
 }
 
+/// One listener.
+pub struct ListenerCounts {
+    pub name: String,
+    pub open: u64,
+    pub accepted: u64,
+}
+
 /// One key manager.
 pub struct IssuerCounts {
     pub name: String,
@@ -254,6 +265,22 @@ impl Metrics {
         counts.sort_by(|one, other| one.name.cmp(&other.name));
         counts
     }
+}
+
+/// What a family with one label counts for each of its values, in their order.
+pub(super) fn by_label(family: &impl Collector) -> Vec<(String, f64)> {
+    let families = family.collect();
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    let mut values: Vec<(String, f64)> = metrics
+        .filter_map(|metric| {
+            let label = metric.get_label().first()?.value().to_owned();
+            // Of the two, the one that it is not is 0.
+            let value = metric.get_gauge().get_value() + metric.get_counter().get_value();
+            Some((label, value))
+        })
+        .collect();
+    values.sort_by(|one, other| one.0.cmp(&other.0));
+    values
 }
 
 impl Times {

@@ -81,6 +81,8 @@ impl Status {
         overview::write(&mut html, &history, &self.metrics);
         tables::upstreams(&mut html, &self.metrics.upstream_counts());
         tables::issuers(&mut html, &self.metrics.issuer_counts(), unix);
+        tables::listeners(&mut html, &self.metrics.downstream.counts());
+        tables::certificates(&mut html, &self.metrics.downstream.certificates(), unix);
         tables::refusals(&mut html, &self.last_refused.all(), now);
         // The last, because there may be many.
         let snapshot = self.snapshot.load();

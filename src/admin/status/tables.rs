@@ -6,7 +6,7 @@ use super::{graph::Unit, history::History, html::Html};
 use crate::{
     config::NO_ROUTE,
     domain::{Access, Route, ScopeRule},
-    metrics::{IssuerCounts, Metrics, RouteCounts, Times, UpstreamCounts},
+    metrics::{IssuerCounts, ListenerCounts, Metrics, RouteCounts, Times, UpstreamCounts},
     telemetry::Refused,
 };
 
@@ -202,6 +202,33 @@ pub fn issuers(html: &mut Html, issuers: &[IssuerCounts], now: Duration) {
         html.raw("</tr>");
     }
     close(html, issuers.len(), "No route asks for a token.");
+}
+
+pub fn listeners(html: &mut Html, listeners: &[ListenerCounts]) {
+    let columns = ["listener", "#connections", "#in all"];
+    open(html, "Listeners", "", &columns);
+    for listener in listeners {
+        html.raw("<tr>").cell(&listener.name);
+        html.number(listener.open).number(listener.accepted);
+        html.raw("</tr>");
+    }
+    close(html, listeners.len(), "Nothing listens.");
+}
+
+/// Files with the dates of their ends; nothing where there is none.
+pub fn certificates(html: &mut Html, certificates: &[(String, f64)], now: Duration) {
+    const SOON: Duration = Duration::from_secs(14 * 86_400);
+    if certificates.is_empty() {
+        return;
+    }
+    open(html, "Certificates", "", &["file", "ends"]);
+    for (file, end) in certificates {
+        let soon = *end < (now + SOON).as_secs_f64();
+        html.raw("<tr>").cell(file);
+        html.raw(if soon { "<td class=bad>" } else { "<td>" });
+        html.text(until(*end, now)).raw("</td></tr>");
+    }
+    close(html, certificates.len(), "");
 }
 
 /// How long ago a date was; `None` when it is none.

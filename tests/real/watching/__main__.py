@@ -276,7 +276,7 @@ def the_page_shows_itself(world):
     page = Page(f"http://{LOOPBACK}:{world.gateway.admin_port}/", world.folder)
     expect(page.console, [], "what the console says")
     expect(page.elements.count.get("svg"), 6, "graphs")
-    expect(page.elements.count.get("table"), 4, "tables")
+    expect(page.elements.count.get("table"), 5, "tables")
     expect(page.elements.count.get("script"), None, "scripts")
     for text in ("ready", "orders", "route_not_found", "/nowhere/'&", f":{world.upstream.port}"):
         expect(page.has(text), True, f"whether the page has {text!r}")
