@@ -17,6 +17,7 @@ pub mod demo;
 pub mod domain;
 pub mod gateway;
 pub mod lifecycle;
+pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod response_cache;

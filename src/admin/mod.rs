@@ -231,8 +231,10 @@ mod tests {
     use super::*;
     use crate::lifecycle::Stage;
     use crate::{
+        config::LimitSettings,
         domain::RouteTable,
         gateway::{Parts, Snapshot},
+        limits::Limiters,
     };
 
     fn admin(token: Option<&str>) -> Admin {
@@ -243,6 +245,8 @@ mod tests {
             routes: RouteTable::new(Vec::new()).unwrap(),
             upstreams: Vec::new(),
             verifier: None,
+            limits: LimitSettings::default(),
+            limiters: Limiters::default(),
         };
         let snapshot = ArcSwap::from_pointee(Snapshot::new(parts, &metrics));
         let status = Status::new(

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     env::Environment,
-    key_manager, listen,
+    key_manager, limits, listen,
     problem::{Place, Report, Source},
     process, response_cache, route,
     secret::{self, SecretKeys},
@@ -41,9 +41,12 @@ pub fn settings(
     let key_manager = key_manager::read(&mut root, &context);
     let key_manager_failed = key_manager.is_none() && report.count() > before;
     let token_cache = token_cache(&mut root);
+    let (limits, rates) = limits::read(&mut root);
     let common = route::Common {
         clock_skew: clock_skew(&mut root),
         response_cache: response_cache::read(&mut root),
+        rates: &rates,
+        sizes: &limits.sizes,
     };
     let routes = route::read(&mut root, &common);
     let admin = admin(&mut root, &context);
@@ -75,6 +78,7 @@ pub fn settings(
         key_manager,
         token_cache,
         response_cache: common.response_cache,
+        limits,
         routes: routes.table,
         upstreams: routes.upstreams,
         admin: admin?,

@@ -9,6 +9,7 @@ mod env;
 mod headers;
 mod include;
 mod key_manager;
+mod limits;
 mod listen;
 mod oauth2;
 mod pem;
@@ -33,10 +34,10 @@ pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ClientCertificate, ClientSettings, CredentialBearer, CredentialEncoding,
-    CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, LogFormat, LogLevel,
-    LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings, RefreshSettings,
-    ResponseCacheSettings, Settings, TlsSettings, TokenCacheSettings, TracingSettings,
-    UpstreamSettings,
+    CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, LimitSettings,
+    LogFormat, LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings,
+    RefreshSettings, ResponseCacheSettings, Settings, TierSettings, TlsSettings,
+    TokenCacheSettings, TracingSettings, UpstreamSettings,
 };
 
 /// Settings that may be used, and what the operator should know about them.

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Listen;
-use crate::domain::{RouteTable, Secret, SigningKey};
+use crate::domain::{RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits};
 
 /// A whole configuration.
 pub struct Settings {
@@ -15,6 +15,7 @@ pub struct Settings {
     pub key_manager: Option<KeyManagerSettings>,
     pub token_cache: TokenCacheSettings,
     pub response_cache: ResponseCacheSettings,
+    pub limits: LimitSettings,
     pub routes: RouteTable,
     /// In the order of [`crate::domain::UpstreamId`].
     pub upstreams: Vec<UpstreamSettings>,
@@ -285,6 +286,29 @@ pub enum LogFormat {
     /// As Apache and nginx write theirs.
     Combined,
     Off,
+}
+
+/// `[limits]`, `[rate_limits.NAME]` and `[tiers.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitSettings {
+    pub sizes: SizeLimits,
+    /// In the order of [`RateLimitId`].
+    pub rates: Vec<RateLimit>,
+    /// Those of every route.
+    pub everywhere: Box<[RateLimitId]>,
+    /// For tokens that the key manager must be asked about.
+    pub token_misses: Option<RateLimitId>,
+    pub tiers: Option<TierSettings>,
+}
+
+/// Limits of clients by what their tokens say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierSettings {
+    /// The claim that names the tier.
+    pub claim: Option<Box<str>>,
+    pub by_name: Box<[(Box<str>, RateLimitId)]>,
+    /// For tokens that name none, or one that is not there.
+    pub default: Option<RateLimitId>,
 }
 
 /// `[process]`.

@@ -9,7 +9,9 @@ use super::{Methods, Reason};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
     AudienceMismatch,
+    BodyTooLarge,
     Expired,
+    HeaderTooLarge,
     /// `cached`: said from memory, without asking again.
     Inactive {
         cached: bool,
@@ -30,6 +32,10 @@ pub enum Denial {
     MultipleTokens,
     NotYetValid,
     NoToken,
+    /// `retry_after`: in seconds, when one more will be let through.
+    RateLimited {
+        retry_after: u32,
+    },
     /// A page of another origin asks whether it may use the route.
     OriginNotAllowed,
     RouteNotFound,
@@ -40,6 +46,7 @@ pub enum Denial {
     TokenTooLong,
     /// `Expect` has something else than `100-continue` (RFC 9110 §10.1.1).
     UnknownExpectation,
+    UriTooLong,
     WrongTokenType,
 }
 
@@ -60,6 +67,10 @@ impl Denial {
                 StatusCode::BAD_REQUEST
             }
             Self::InsufficientScope { .. } | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::RouteNotFound => StatusCode::NOT_FOUND,
@@ -79,6 +90,10 @@ impl Denial {
     pub fn reason(&self) -> Reason {
         match self {
             Self::AudienceMismatch => Reason::AudienceMismatch,
+            Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::HeaderTooLarge => Reason::HeaderTooLarge,
+            Self::RateLimited { .. } => Reason::RateLimited,
+            Self::UriTooLong => Reason::UriTooLong,
             Self::Expired => Reason::Expired,
             Self::Inactive { cached: false } => Reason::Inactive,
             Self::Inactive { cached: true } => Reason::InactiveCached,
@@ -113,7 +128,11 @@ impl Denial {
             | Self::MalformedToken
             | Self::NotYetValid
             | Self::WrongTokenType => Some(Challenge::InvalidToken),
-            Self::MalformedRequest
+            Self::BodyTooLarge
+            | Self::HeaderTooLarge
+            | Self::RateLimited { .. }
+            | Self::UriTooLong
+            | Self::MalformedRequest
             | Self::MethodNotAllowed { .. }
             | Self::Misdirected
             | Self::OriginNotAllowed
@@ -127,6 +146,10 @@ impl Denial {
     pub fn detail(&self) -> &'static str {
         match self {
             Self::AudienceMismatch => "The access token is meant for another audience",
+            Self::BodyTooLarge => "The body is longer than is allowed here",
+            Self::HeaderTooLarge => "The header is larger than is allowed",
+            Self::RateLimited { .. } => "Too many requests: try again later",
+            Self::UriTooLong => "The request target is longer than is allowed",
             Self::Expired => "The access token expired",
             Self::Inactive { .. } => "The access token is unknown, expired or revoked",
             Self::InsufficientScope { .. } => "The access token lacks a scope that is needed here",

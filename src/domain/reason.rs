@@ -94,6 +94,14 @@ reasons! {
     OriginNotAllowed = "origin_not_allowed", Deny;
     /// The request expects something that the gateway cannot do.
     UnknownExpectation = "unknown_expectation", Deny;
+    /// The request target is longer than allowed.
+    UriTooLong = "uri_too_long", Deny;
+    /// The header has more bytes, or more fields, than allowed.
+    HeaderTooLarge = "header_too_large", Deny;
+    /// The body is longer than the route allows.
+    BodyTooLarge = "body_too_large", Deny;
+    /// Too many requests from this address or client, or for this route.
+    RateLimited = "rate_limited", Deny;
     /// The key manager did not answer in time.
     IntrospectionTimeout = "introspection_timeout", Error;
     /// The key manager could not be reached, or answered 5xx.

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::{
     Access, Action, CachePolicy, Coding, Cors, Forward, HeaderMatch, HeaderRules, HostPattern,
-    Methods, PathPattern,
+    Methods, PathPattern, RateLimitId,
 };
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
@@ -33,6 +33,10 @@ pub struct Route {
     pub response_cache: Option<Box<CachePolicy>>,
     /// Whether a stream or a WebSocket is cut when the token that opened it is no good any more.
     pub end_with_token: bool,
+    /// Beside those for all routes.
+    pub rate_limits: Box<[RateLimitId]>,
+    /// Longest body of a request, in bytes; `None`: any.
+    pub max_body: Option<u64>,
 }
 
 impl Route {

@@ -269,6 +269,8 @@ mod tests {
             compression: Box::default(),
             response_cache: None,
             end_with_token: false,
+            rate_limits: Box::default(),
+            max_body: None,
         }
     }
 

@@ -134,6 +134,13 @@ impl TokenKey {
         &self.0
     }
 
+    /// The first half as a number, for keys that hold no more.
+    pub fn number(&self) -> u128 {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.0[..16]);
+        u128::from_le_bytes(half)
+    }
+
     /// Four bytes that tell tokens apart in a log and cannot be turned back into one.
     pub fn fingerprint(&self) -> u32 {
         u32::from_be_bytes([self.0[28], self.0[29], self.0[30], self.0[31]])

@@ -4,7 +4,7 @@
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 
-use super::{compression, context::Context, cors};
+use super::{compression, context::Context, cors, limits};
 use crate::domain::HeaderChanges;
 
 /// One year, for this host alone: names below it are somebody else's to decide about.
@@ -30,6 +30,7 @@ const SECURITY: [(HeaderName, HeaderValue); 4] = [
 /// An answer of the gateway's own. Header rules are for the upstream's: `Cache-Control: public` on a
 /// refusal would give it to everybody.
 pub fn dress_own(answer: &mut ResponseHeader, session: &Session, context: &Context) {
+    limits::tell(answer, context);
     let Some(route) = context.known_route() else {
         return;
     };
@@ -57,6 +58,7 @@ pub fn dress(answer: &mut ResponseHeader, session: &mut Session, context: &Conte
     if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
+    limits::tell(answer, context);
     if let Some(rules) = &route.headers {
         change(answer, &rules.response);
         if rules.security {

@@ -9,7 +9,8 @@ use http::StatusCode;
 use prometheus::IntGauge;
 
 use super::{
-    Snapshot, caller::Caller, respond::Refusal, response_cache::Cached, token_end::TokenEnd,
+    Snapshot, caller::Caller, limits::Nearest, respond::Refusal, response_cache::Cached,
+    token_end::TokenEnd,
 };
 use crate::{
     auth::{From, Moment},
@@ -45,6 +46,10 @@ pub struct Context {
     pub cached: Option<Box<Cached>>,
     /// Where the route ends streams with their token.
     pub token_end: Option<TokenEnd>,
+    /// The rate limit that is nearest to refusing this caller.
+    pub nearest_limit: Option<Nearest>,
+    /// Of the request, so far.
+    pub body_bytes: u64,
     in_flight: Option<InFlight>,
 }
 
@@ -89,6 +94,8 @@ impl Context {
             upstream: UpstreamTimes::default(),
             cached: None,
             token_end: None,
+            nearest_limit: None,
+            body_bytes: 0,
             in_flight: None,
         }
     }

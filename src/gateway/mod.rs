@@ -13,6 +13,7 @@ mod cors;
 mod finish;
 mod forward;
 mod grpc;
+mod limits;
 mod local;
 mod recorder;
 mod request;
@@ -22,6 +23,7 @@ mod routing;
 mod snapshot;
 mod token_end;
 mod upgrade;
+mod verify;
 
 use std::{sync::Arc, time::Instant};
 
@@ -40,21 +42,22 @@ use pingora::{
 };
 
 pub use access_log::{AccessLog, Format};
+pub use limits::Limits;
 pub use recorder::Recorder;
 pub use snapshot::{Parts, Snapshot};
 
 use crate::{
-    auth::Verified,
-    domain::{Permit, Reason, extract},
+    domain::{Permit, Reason},
     lifecycle::Lifecycle,
     response_cache::ResponseCache,
     telemetry::{TRACEPARENT, TraceContext},
 };
 use caller::Caller;
-use context::{Asked, Context};
+use context::Context;
 use request::host_of;
 use respond::Refusal;
 use routing::{Found, find_route};
+use verify::verify;
 
 /// Answers requests by the configuration that is in force.
 pub struct Gateway {
@@ -89,8 +92,13 @@ impl Gateway {
         // Held apart from the context, which changes on the way.
         let snapshot = Arc::clone(&context.snapshot);
         caller::check_door(session, &context.caller)?;
-        let policy = match find_route(&snapshot, session.req_header(), context)? {
-            Found::Public(permit) => return Ok(Decided::Pass(permit)),
+        let found = find_route(&snapshot, session.req_header(), context)?;
+        limits::by_address(&snapshot, context)?;
+        let policy = match found {
+            Found::Public(permit) => {
+                limits::by_others(&snapshot, None, session.req_header(), context)?;
+                return Ok(Decided::Pass(permit));
+            }
             Found::Preflight(cors) => {
                 let answer = cors::preflight(cors, session.req_header())?;
                 return Ok(Decided::Answer(Box::new(answer), Reason::Preflight));
@@ -101,6 +109,8 @@ impl Gateway {
         let cached = verified.from == crate::auth::From::Hit;
         context.from = Some(verified.from);
         let permit = policy.check(&verified.verdict, context.started.unix, cached)?;
+        let grant = permit.grant().map(|grant| &**grant);
+        limits::by_others(&snapshot, grant, session.req_header(), context)?;
         Ok(Decided::Pass(permit))
     }
 
@@ -114,30 +124,6 @@ impl Gateway {
         context.refuse(refusal);
         respond::refuse(session, refusal, context).await
     }
-}
-
-async fn verify(
-    snapshot: &Snapshot,
-    request: &RequestHeader,
-    context: &mut Context,
-) -> Result<Verified, Refusal> {
-    let token = extract(&request.headers, request.uri.query())?;
-    let Some(verifier) = &snapshot.verifier else {
-        // The configuration has no protected route without a key manager.
-        return Err(crate::auth::Unavailable::Lost.into());
-    };
-    let (key, known) = verifier.recall(token, context.started.instant);
-    context.token = Some(key);
-    if let Some(verified) = known {
-        return Ok(verified);
-    }
-    let asked = context.asked.insert(Asked {
-        since: Instant::now(),
-        span: context.trace.child(),
-    });
-    let result = verifier.fetch(key, token, &asked.span).await;
-    context.wait = asked.since.elapsed();
-    Ok(result?)
 }
 
 /// What becomes of a request that is not refused.
@@ -240,6 +226,21 @@ impl ProxyHttp for Gateway {
 
     fn should_serve_stale(&self, _: &mut Session, _: &mut Context, error: Option<&Error>) -> bool {
         response_cache::may_be_stale(error)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        // What follows a switch of protocols is no body.
+        let switched = context.upstream.status == Some(StatusCode::SWITCHING_PROTOCOLS);
+        match body {
+            Some(body) if !switched => limits::count_body(body.len(), context),
+            _ => Ok(()),
+        }
     }
 
     async fn upstream_peer(

@@ -9,7 +9,7 @@ use pingora::{
     ErrorSource, ErrorType, http::ResponseHeader, protocols::http::ServerSession, proxy::Session,
 };
 
-use super::{answer, context::Context};
+use super::{answer, context::Context, limits::TOO_LARGE};
 use crate::{
     auth::Unavailable,
     domain::{Denial, Grpc, Reason, grpc_status},
@@ -38,7 +38,10 @@ impl From<Denial> for Refusal {
             reason: denial.reason(),
             detail: denial.detail(),
             challenge: denial.www_authenticate(),
-            retry_after: None,
+            retry_after: match &denial {
+                Denial::RateLimited { retry_after } => Some(*retry_after),
+                _ => None,
+            },
             allow: match &denial {
                 Denial::MethodNotAllowed { allowed } => Some(allowed.to_string()),
                 _ => None,
@@ -122,6 +125,7 @@ impl Refusal {
                 Reason::UpstreamReset,
                 BROKEN_UPSTREAM,
             ),
+            (_, kind) if *kind == TOO_LARGE => Denial::BodyTooLarge.into(),
             (_, HTTPStatus(400)) => Self::new(
                 StatusCode::BAD_REQUEST,
                 Reason::MalformedRequest,

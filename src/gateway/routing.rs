@@ -33,6 +33,7 @@ pub fn find_route<'s>(
         let allowed = Methods::ANY;
         return Err(Denial::MethodNotAllowed { allowed });
     }
+    snapshot.limits.check_header(request)?;
     let host = host_of(request)?;
     if !request.raw_path_is_utf8() {
         return Err(Denial::MalformedRequest);

@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
-use super::forward::Protected;
+use super::{forward::Protected, limits::Limits};
 use crate::{
     auth::Verifier,
+    config::LimitSettings,
     domain::{Route, RouteTable},
+    limits::Limiters,
     metrics::{Metrics, RouteMetrics, UpstreamMetrics},
     upstream::Upstream,
 };
@@ -24,6 +26,7 @@ pub struct Snapshot {
     pub(super) protected: Protected,
     /// Whether any route has its answers kept.
     pub(super) keeps_answers: bool,
+    pub(super) limits: Limits,
     /// `None` when no route asks for a token.
     pub(super) verifier: Option<Arc<Verifier>>,
 }
@@ -41,6 +44,9 @@ pub struct Parts {
     /// In the order of [`crate::domain::UpstreamId`], with their names.
     pub upstreams: Vec<(String, Upstream)>,
     pub verifier: Option<Arc<Verifier>>,
+    pub limits: LimitSettings,
+    /// In the order of `limits.rates`.
+    pub limiters: Limiters,
 }
 
 impl Snapshot {
@@ -61,6 +67,7 @@ impl Snapshot {
             protected: Protected::new(routes.iter()),
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
+            limits: Limits::new(parts.limits, parts.limiters, &parts.routes),
             routes: parts.routes,
         }
     }

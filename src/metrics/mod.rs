@@ -9,6 +9,7 @@ mod grid;
 mod issuer;
 mod listeners;
 mod maker;
+mod rate;
 mod response_cache;
 mod roster;
 mod route;
@@ -26,6 +27,7 @@ pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
 };
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
+pub use rate::RateLimitMetrics;
 pub use response_cache::{CacheResult, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics};
 pub use totals::{IssuerCounts, ListenerCounts, RouteCounts, Times, Totals, UpstreamCounts};
@@ -38,6 +40,7 @@ use crate::{
 use issuer::IssuerFamilies;
 
 use maker::Maker;
+use rate::RateLimitFamilies;
 use route::RouteFamilies;
 use upstream::UpstreamFamilies;
 
@@ -48,6 +51,7 @@ pub struct Metrics {
     routes: RouteFamilies,
     issuers: IssuerFamilies,
     upstreams: UpstreamFamilies,
+    rate_limits: RateLimitFamilies,
     pub token_cache: TokenCacheMetrics,
     pub downstream: DownstreamMetrics,
     /// `portcullis_state`, by `state`: one of them is 1.
@@ -112,6 +116,7 @@ impl Metrics {
             routes: RouteFamilies::new(&maker)?,
             issuers: IssuerFamilies::new(&maker)?,
             upstreams: UpstreamFamilies::new(&maker)?,
+            rate_limits: RateLimitFamilies::new(&maker)?,
             token_cache: maker.token_cache()?,
             downstream: DownstreamMetrics::new(&maker)?,
             response_cache: ResponseCacheMetrics::new(&maker)?,
@@ -154,6 +159,11 @@ impl Metrics {
     /// The handles of an upstream.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         self.upstreams.upstream(name)
+    }
+
+    /// The handles of a rate limit.
+    pub fn rate_limit(&self, name: &str) -> Arc<RateLimitMetrics> {
+        self.rate_limits.limit(name)
     }
 
     /// Requests counted for a reason on all routes.

@@ -13,6 +13,7 @@ use crate::{
     auth::{KeyManager, Readiness, TokenCache, Upkeep, Verifier},
     config::{KeyManagerSettings, Settings, TokenCacheSettings},
     gateway::{Parts, Snapshot},
+    limits::Limiters,
     metrics::Metrics,
     response_cache::ResponseCache,
     upstream::Upstream,
@@ -49,6 +50,7 @@ struct Base {
 struct Ground {
     lives: TokenCacheSettings,
     cache: Arc<TokenCache>,
+    limiters: Limiters,
     asking: Option<Asking>,
 }
 
@@ -212,10 +214,14 @@ impl Base {
             ))
         });
         let response_cache_bytes = settings.response_cache.max_bytes;
+        let before = ground.map(|ground| &ground.limiters);
+        let limiters = Limiters::new(&settings.limits.rates, before, &self.metrics);
         let parts = Parts {
             upstreams: build_upstreams(&settings)?,
             routes: settings.routes,
             verifier,
+            limiters: limiters.clone(),
+            limits: settings.limits,
         };
         Ok(Next {
             snapshot: Snapshot::new(parts, &self.metrics),
@@ -223,6 +229,7 @@ impl Base {
             ground: Ground {
                 lives,
                 cache,
+                limiters,
                 asking,
             },
             upkeep,

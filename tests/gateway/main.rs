@@ -10,6 +10,7 @@ mod credentials;
 mod forwarding;
 mod headers;
 mod key_manager;
+mod limits;
 mod listeners;
 mod observability;
 mod protocols;

@@ -11,13 +11,16 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     headers::{self, Headers},
+    limits::Rates,
     problem::Place,
     response_cache,
     section::{Placed, Section},
     settings::{ResponseCacheSettings, UpstreamSettings},
     upstream::Upstreams,
 };
-use crate::domain::{Access, HostPattern, Methods, PathPattern, Route, RouteConflict, RouteTable};
+use crate::domain::{
+    Access, HostPattern, Methods, PathPattern, Route, RouteConflict, RouteTable, SizeLimits,
+};
 use access::access;
 use action::action;
 use compression::compression;
@@ -37,13 +40,15 @@ pub struct Routes {
 }
 
 /// What other sections say for all routes.
-pub struct Common {
+pub struct Common<'a> {
     pub clock_skew: Duration,
     pub response_cache: ResponseCacheSettings,
+    pub rates: &'a Rates,
+    pub sizes: &'a SizeLimits,
 }
 
 /// Reads all routes; `None` when there is no telling them apart.
-pub fn read(root: &mut Section<'_>, common: &Common) -> Option<Routes> {
+pub fn read(root: &mut Section<'_>, common: &Common<'_>) -> Option<Routes> {
     let mut upstreams = Upstreams::default();
     let mut routes: Vec<Route> = Vec::new();
     let mut names = HashMap::new();
@@ -139,7 +144,7 @@ fn tell(
 
 fn route(
     section: &mut Section<'_>,
-    common: &Common,
+    common: &Common<'_>,
     upstreams: &mut Upstreams,
     headers: &mut Headers,
 ) -> Option<Route> {
@@ -169,6 +174,14 @@ fn route(
     let compression = compression(section);
     let response_cache = response_cache::of_route(section, &common.response_cache, access.as_ref());
     let end_with_token = end_with_token(section, access.as_ref());
+    let (rate_limits, max_body) = common.rates.of_route(section, common.sizes);
+    if matches!(access, Some(Access::Public)) && common.rates.ask_who_calls(&rate_limits) {
+        section.error(
+            &section.place,
+            "a public route does not know who calls, so it cannot count by client",
+            "name a limit with `by = \"address\"` or `by = \"route\"`",
+        );
+    }
     let (path, hosts, methods) = (path?, hosts?, methods?);
     if let Some(name) = name.as_ref().filter(|name| name.value == NO_ROUTE) {
         section.error(
@@ -193,6 +206,8 @@ fn route(
         compression,
         response_cache,
         end_with_token,
+        rate_limits,
+        max_body,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Reads one table: each key by name and type. Wrong types and unknown keys become problems, and
 //! reading goes on, so that one run finds them all.
 
-use std::time::Duration;
+mod measure;
 
 use super::{
     fold,
@@ -112,45 +112,6 @@ impl<'r> Section<'r> {
             }),
             None => self.wrong_type(key, &node.place, &node.value, "a whole number"),
         }
-    }
-
-    /// A time with its unit, as in `"500ms"`, `"30s"`, `"1h 30m"`.
-    pub fn duration(&mut self, key: &'static str) -> Option<Placed<Duration>> {
-        const HINT: &str = "write a number with its unit: \"500ms\", \"5s\", \"2m\", \"1h30m\"";
-        self.measured(key, "a duration", HINT, |text| {
-            humantime::parse_duration(text).ok()
-        })
-    }
-
-    /// A size with its unit, as in `"64MiB"`, in bytes.
-    pub fn size(&mut self, key: &'static str) -> Option<Placed<u64>> {
-        const HINT: &str = "write a number with its unit: \"64KiB\", \"128MiB\", \"1GiB\"";
-        self.measured(key, "a size", HINT, |text| {
-            let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
-            let size = text.parse::<bytesize::ByteSize>().ok()?;
-            has_unit.then_some(size.as_u64())
-        })
-    }
-
-    fn measured<T>(
-        &mut self,
-        key: &'static str,
-        what: &str,
-        hint: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<Placed<T>> {
-        let node = self.take(key)?.node;
-        let parsed = match &node.value {
-            Value::Text(text) | Value::Loose(text) => parse(text),
-            _ => None,
-        };
-        if parsed.is_none() {
-            self.error(&node.place, format!("`{key}` is not {what}"), hint);
-        }
-        parsed.map(|value| Placed {
-            value,
-            place: node.place,
-        })
     }
 
     /// One string or an array of strings; separated by commas in an environment variable.

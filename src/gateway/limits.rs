@@ -1,0 +1,231 @@
+//! Limits in the life of a request: its size, then by address before the token is looked at, then by
+//! client, tier and route.
+
+use http::{HeaderName, HeaderValue, header};
+use pingora::{
+    Error, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+};
+
+use super::{Snapshot, context::Context};
+use crate::{
+    config::{LimitSettings, TierSettings},
+    domain::{By, Denial, Grant, RateLimitId, Route, RouteTable, SizeLimits},
+    limits::{Key, Limiters, Standing, address_key},
+};
+
+/// Of draft-ietf-httpapi-ratelimit-headers-10.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The limits of a configuration, sorted by where they are asked.
+pub struct Limits {
+    sizes: SizeLimits,
+    limiters: Limiters,
+    /// By the position of the route.
+    routes: Box<[OfRoute]>,
+    token_misses: Option<usize>,
+    tiers: Option<TierSettings>,
+}
+
+/// Positions of a route's limiters, those for all routes among them.
+struct OfRoute {
+    by_address: Box<[usize]>,
+    others: Box<[usize]>,
+}
+
+/// How a caller stands with the limit that is nearest to refusing it.
+#[derive(Clone, Copy)]
+pub struct Nearest {
+    limiter: usize,
+    standing: Standing,
+}
+
+impl Limits {
+    /// `limiters`: in the order of the settings.
+    pub fn new(settings: LimitSettings, limiters: Limiters, routes: &RouteTable) -> Self {
+        let of_route = |route: &Route| {
+            let all = settings.everywhere.iter().chain(&route.rate_limits);
+            let (by_address, others) = all
+                .map(|RateLimitId(position)| *position)
+                .partition::<Vec<_>, _>(|position| limiters.get(*position).by() == By::Address);
+            OfRoute {
+                by_address: by_address.into(),
+                others: others.into(),
+            }
+        };
+        Self {
+            routes: routes.routes().iter().map(of_route).collect(),
+            sizes: settings.sizes,
+            token_misses: settings.token_misses.map(|id| id.0),
+            tiers: settings.tiers,
+            limiters,
+        }
+    }
+
+    /// Whether header and target are of a size to be looked at.
+    pub fn check_header(&self, request: &RequestHeader) -> Result<(), Denial> {
+        if request.raw_path().len() > self.sizes.uri_bytes {
+            return Err(Denial::UriTooLong);
+        }
+        let headers = &request.headers;
+        let lengths = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len());
+        match headers.len() > self.sizes.headers || lengths.sum::<usize>() > self.sizes.header_bytes
+        {
+            true => Err(Denial::HeaderTooLarge),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The limits by address, which are asked before anything is looked up.
+pub fn by_address(snapshot: &Snapshot, context: &mut Context) -> Result<(), Denial> {
+    let (Some(route), Some(address)) = (context.route, context.caller.client) else {
+        return Ok(());
+    };
+    for limiter in &snapshot.limits.routes[route].by_address {
+        take(snapshot, *limiter, address_key(address), context)?;
+    }
+    Ok(())
+}
+
+/// The limit of tokens that the key manager must be asked about.
+pub fn token_miss(snapshot: &Snapshot, context: &mut Context) -> Result<(), Denial> {
+    match (snapshot.limits.token_misses, context.caller.client) {
+        (Some(limiter), Some(address)) => take(snapshot, limiter, address_key(address), context),
+        _ => Ok(()),
+    }
+}
+
+/// The limits by client, tier and route, and of the body's length where it is told beforehand.
+pub fn by_others(
+    snapshot: &Snapshot,
+    grant: Option<&Grant>,
+    request: &RequestHeader,
+    context: &mut Context,
+) -> Result<(), Denial> {
+    let Some(position) = context.route else {
+        return Ok(());
+    };
+    let limits = &snapshot.limits;
+    for limiter in &limits.routes[position].others {
+        match limits.limiters.get(*limiter).by() {
+            By::Route => {
+                let name = &snapshot.route(position).name;
+                take(snapshot, *limiter, Key::Text(name), context)?;
+            }
+            By::ClientId => by_client(snapshot, *limiter, grant, context)?,
+            By::Address => {}
+        }
+    }
+    if let (Some(tiers), Some(grant)) = (&limits.tiers, grant)
+        && let Some(tier) = tier_of(tiers, grant)
+    {
+        by_client(snapshot, tier.0, Some(grant), context)?;
+    }
+    let length = request.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match (length, snapshot.route(position).max_body) {
+        (Some(length), Some(most)) if length > most => Err(Denial::BodyTooLarge),
+        _ => Ok(()),
+    }
+}
+
+fn tier_of(tiers: &TierSettings, grant: &Grant) -> Option<RateLimitId> {
+    let name = tiers
+        .claim
+        .as_ref()
+        .and_then(|claim| grant.claims().text(claim));
+    let found = name.and_then(|name| tiers.by_name.iter().find(|(other, _)| **other == *name));
+    found.map(|(_, id)| *id).or(tiers.default)
+}
+
+fn by_client(
+    snapshot: &Snapshot,
+    limiter: usize,
+    grant: Option<&Grant>,
+    context: &mut Context,
+) -> Result<(), Denial> {
+    // Nobody is known on a public route.
+    let Some(grant) = grant else { return Ok(()) };
+    let key = match (grant.claims().text("client_id"), &context.token) {
+        (Some(client), _) => Key::Text(client),
+        (None, Some(token)) => Key::Number(token.number()),
+        (None, None) => return Ok(()),
+    };
+    take(snapshot, limiter, key, context)
+}
+
+fn take(
+    snapshot: &Snapshot,
+    limiter: usize,
+    key: Key<'_>,
+    context: &mut Context,
+) -> Result<(), Denial> {
+    let standing = snapshot
+        .limits
+        .limiters
+        .get(limiter)
+        .take(key, context.started.instant);
+    let nearer = context
+        .nearest_limit
+        .is_none_or(|nearest| !standing.allowed || standing.remaining < nearest.standing.remaining);
+    if nearer {
+        context.nearest_limit = Some(Nearest { limiter, standing });
+    }
+    match standing.allowed {
+        true => Ok(()),
+        false => Err(Denial::RateLimited {
+            retry_after: seconds(standing.wait),
+        }),
+    }
+}
+
+/// Whole seconds, so that whoever waits for them has waited long enough.
+fn seconds(time: std::time::Duration) -> u32 {
+    let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
+/// Tells the caller how it stands.
+pub fn tell(answer: &mut ResponseHeader, context: &Context) {
+    let Some(Nearest { limiter, standing }) = &context.nearest_limit else {
+        return;
+    };
+    let limiter = context.snapshot.limits.limiters.get(*limiter);
+    let now = format!(
+        "\"{}\";r={};t={}",
+        limiter.limit.name,
+        standing.remaining,
+        seconds(standing.full_in)
+    );
+    for (name, text) in [
+        (RATE_LIMIT_POLICY, limiter.policy.as_str()),
+        (RATE_LIMIT, &now),
+    ] {
+        // Names of limits are plain.
+        if let Ok(value) = HeaderValue::from_str(text) {
+            let _ = answer.insert_header(name, value);
+        }
+    }
+}
+
+/// A piece of the body has come.
+///
+/// # Errors
+/// With those before it, it is more than the route allows.
+pub fn count_body(bytes: usize, context: &mut Context) -> pingora::Result<()> {
+    let Some(most) = context.known_route().and_then(|route| route.max_body) else {
+        return Ok(());
+    };
+    context.body_bytes = context.body_bytes.saturating_add(bytes as u64);
+    match context.body_bytes > most {
+        true => Error::e_explain(TOO_LARGE, "the body is longer than the route allows"),
+        false => Ok(()),
+    }
+}
+
+/// How a body that is too long ends a request.
+pub const TOO_LARGE: ErrorType = ErrorType::HTTPStatus(413);

@@ -1,0 +1,42 @@
+//! The token of a request to a verdict.
+
+use std::time::Instant;
+
+use pingora::http::RequestHeader;
+
+use super::{
+    Snapshot,
+    context::{Asked, Context},
+    limits,
+    respond::Refusal,
+};
+use crate::{auth::Verified, domain::extract};
+
+/// What is known of the request's token; asks the key manager where nothing is.
+///
+/// # Errors
+/// There is no token to look at, or no answer about it.
+pub async fn verify(
+    snapshot: &Snapshot,
+    request: &RequestHeader,
+    context: &mut Context,
+) -> Result<Verified, Refusal> {
+    let token = extract(&request.headers, request.uri.query())?;
+    let Some(verifier) = &snapshot.verifier else {
+        // The configuration has no protected route without a key manager.
+        return Err(crate::auth::Unavailable::Lost.into());
+    };
+    let (key, known) = verifier.recall(token, context.started.instant);
+    context.token = Some(key);
+    if let Some(verified) = known {
+        return Ok(verified);
+    }
+    limits::token_miss(snapshot, context)?;
+    let asked = context.asked.insert(Asked {
+        since: Instant::now(),
+        span: context.trace.child(),
+    });
+    let result = verifier.fetch(key, token, &asked.span).await;
+    context.wait = asked.since.elapsed();
+    Ok(result?)
+}
