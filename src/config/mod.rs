@@ -7,6 +7,7 @@ mod check;
 mod credential;
 mod env;
 mod headers;
+mod hidden;
 mod include;
 mod key_manager;
 mod limits;

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, fmt, ops::Range, path::Path};
 
-use super::include::next_offset;
+use super::{hidden::hide_secrets, include::next_offset};
 
 /// The text that a configuration was read from.
 #[derive(Debug, Default)]
@@ -257,121 +257,6 @@ impl Spot {
 
     fn carets(&self) -> String {
         "^".repeat(self.width)
-    }
-}
-
-/// Keys whose values may be shown, and what is misspelt but nearer to one of them than to a secret's.
-/// Everything else is taken for a secret: a table on one line, a part of a longer text.
-const SHOWN_KEYS: &[&str] = &[
-    "access",
-    "audience",
-    "burst",
-    "by",
-    "cafile",
-    "certfile",
-    "clientid",
-    "compression",
-    "contenttype",
-    "credentialbearer",
-    "credentialencoding",
-    "defaultlife",
-    "defaulttier",
-    "drainlimit",
-    "drainnotice",
-    "enabled",
-    "endwithtoken",
-    "endpoint",
-    "forwardtoken",
-    "h2c",
-    "host",
-    "http",
-    "https",
-    "identityheaders",
-    "inactivettl",
-    "include",
-    "introspecturl",
-    "issuer",
-    "keyfile",
-    "keyid",
-    "level",
-    "listen",
-    "maxage",
-    "maxbodybytes",
-    "maxbytes",
-    "maxentries",
-    "maxheaderbytes",
-    "maxheaders",
-    "maxttl",
-    "maxuribytes",
-    "methods",
-    "mode",
-    "name",
-    "origins",
-    "path",
-    "per",
-    "privatenetwork",
-    "proxyprotocolfrom",
-    "public",
-    "ratelimits",
-    "rates",
-    "redirect",
-    "redirecttohttps",
-    "refreshurl",
-    "remove",
-    "requests",
-    "respond",
-    "rewrite",
-    "sample",
-    "scopes",
-    "servertiming",
-    "serverurl",
-    "servicename",
-    "statefile",
-    "status",
-    "stripprefix",
-    "tierclaim",
-    "timeout",
-    "tokencontext",
-    "tokenmisses",
-    "tokentypehint",
-    "tokenurl",
-    "trustedproxies",
-    "upgradesocket",
-    "upstream",
-    "username",
-];
-
-const SECRET_KEYS: &[&str] = &[
-    "headers",
-    "accesstoken",
-    "basic",
-    "clientsecret",
-    "key",
-    "oauth2",
-    "password",
-    "refreshtoken",
-    "secret",
-    "token",
-];
-
-/// The line as it may be shown: with nothing in it that could be a secret.
-fn hide_secrets(line: &str) -> String {
-    const HIDDEN: &str = "[redacted]";
-    let trimmed = line.trim_start();
-    let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']);
-    if trimmed.is_empty() || trimmed.starts_with('#') || is_header {
-        return line.to_owned();
-    }
-    let Some((key, value)) = line.split_once('=') else {
-        // No key, no value: the middle of something, or no TOML at all.
-        return HIDDEN.to_owned();
-    };
-    let known: Vec<&str> = SHOWN_KEYS.iter().chain(SECRET_KEYS).copied().collect();
-    let shown = super::section::nearest(key, &known).is_some_and(|key| SHOWN_KEYS.contains(&key));
-    // An address may carry a password.
-    match (shown && !value.contains('@')) || value.trim().is_empty() {
-        true => line.to_owned(),
-        false => format!("{key}= {HIDDEN}"),
     }
 }
 
