@@ -188,7 +188,8 @@ impl Refusal {
         let status = HeaderValue::from(u16::from(grpc_status(self.status)));
         answer.insert_header("grpc-status", status)?;
         // Words of ours without characters that would have to be escaped.
-        answer.insert_header("grpc-message", HeaderValue::from_static(self.detail))?;
+        let message = format!("{} ({})", self.detail, self.reason.word());
+        answer.insert_header("grpc-message", message)?;
         if let Some(challenge) = &self.challenge {
             answer.insert_header(header::WWW_AUTHENTICATE, challenge.as_str())?;
         }

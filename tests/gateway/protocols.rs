@@ -320,16 +320,17 @@ fn grpc_callers_get_a_grpc_status() {
         ))
     };
     let poor = "Authorization: Bearer poor\r\n";
-    for (path, token, status, challenge) in [
-        ("/orders/1", "", "16", Some("Bearer")),
-        ("/orders/1", poor, "7", None),
-        ("/nowhere", "", "12", None),
-        ("/public//x", "", "13", None),
+    for (path, token, status, reason, challenge) in [
+        ("/orders/1", "", "16", "no_token", Some("Bearer")),
+        ("/orders/1", poor, "7", "insufficient_scope", None),
+        ("/nowhere", "", "12", "route_not_found", None),
+        ("/public//x", "", "13", "malformed_request", None),
     ] {
         let answer = call(path, token);
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("grpc-status"), Some(status), "{path}");
-        assert!(answer.header("grpc-message").is_some());
+        let message = answer.header("grpc-message").unwrap();
+        assert!(message.contains(reason), "{message}");
         assert_eq!(answer.header("content-type"), Some("application/grpc"));
         assert_eq!(answer.body, "");
         if challenge.is_some() {

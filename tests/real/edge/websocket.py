@@ -36,12 +36,15 @@ upstream = "{self.upstream.url}"
 path = "/ending/*"
 scopes = ["suite"]
 upstream = "{self.upstream.url}"
-{ENDS_WITH_TOKEN}
+end_with_token = true
 
 [[route]]
 path = "/open/*"
 public = true
 upstream = "{self.upstream.url}"
+
+[token]
+clock_skew = "0s"
 """, listening([self.keys.server]))
 
     def start(self):
@@ -53,9 +56,6 @@ upstream = "{self.upstream.url}"
         if tls:
             more["ssl"] = ssl.create_default_context(cafile=self.keys.authority[0])
         return connect(f"{scheme}://{LOOPBACK}:{port}{path}", additional_headers=headers, max_size=None, **more)
-
-
-ENDS_WITH_TOKEN = ""
 
 
 def echoes(path, token=None, tls=False):
@@ -133,6 +133,7 @@ CASES = [
     ("the upstream ends it with a code and a reason", says_goodbye),
     ("a subprotocol", subprotocol),
     ("a connection outlives its token", outlives_token),
+    ("a connection ends with its token, where the route says so", ends_with_token),
 ]
 
 perform(Sockets, CASES)
