@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use http::Method;
+use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use portcullis::{
     config::{Environment, Severity, Source, load_source},
@@ -38,15 +38,12 @@ fuzz_target!(|data: &[u8]| {
             let _ = loaded.warnings.to_string();
             let routes = &loaded.settings.routes;
             for route in routes.routes() {
-                let host = route
-                    .host
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
+                let host = route.hosts.first().map(ToString::to_string);
                 routes.find(
-                    &host,
+                    &host.unwrap_or_default(),
                     KnownMethod::of(&Method::GET),
                     &route.path.to_string(),
+                    &HeaderMap::new(),
                 );
                 if let Some(forward) = route.forward() {
                     assert!(forward.upstream.0 < loaded.settings.upstreams.len());
