@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Instructions of the hit path alone (token, digest, look-up, policy), by callgrind: a run with few
-# rounds is subtracted from one with many, so that start and end fall out.
+# Instructions of the hit path alone (token, digest, look-up, policy), and of finding a route among 10 and
+# 10,000, by callgrind: a run with few rounds is subtracted from one with many, so that start and end fall out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,3 +23,14 @@ awk -v n=$((many - few)) -v all=$((many_all - few_all)) -v sha=$((many_sha - few
   printf "hit path: %.0f instructions, of which SHA-256 without instructions of its own: %.0f\n",
     all / n, sha / n
 }'
+
+# Instructions of a run with $2 look-ups among $1 routes.
+look_ups() {
+  valgrind --tool=callgrind --callgrind-out-file="$folder/routes" "$bench" --look-up "$1" "$2" 2>/dev/null
+  callgrind_annotate --threshold=1 "$folder/routes" | tr -d ',' | awk '/PROGRAM TOTALS/ {print $1}'
+}
+for routes in 10 10000; do
+  awk -v n=$((many - few)) -v routes="$routes" -v few="$(look_ups "$routes" "$few")" \
+    -v many="$(look_ups "$routes" "$many")" \
+    'BEGIN { printf "a route among %d: %.0f instructions\n", routes, (many - few) / n }'
+done
