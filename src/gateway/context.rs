@@ -48,8 +48,6 @@ pub struct Context {
     pub token_end: Option<TokenEnd>,
     /// The rate limit that is nearest to refusing this caller.
     pub nearest_limit: Option<Nearest>,
-    /// Of the request, so far.
-    pub body_bytes: u64,
     in_flight: Option<InFlight>,
 }
 
@@ -95,7 +93,6 @@ impl Context {
             cached: None,
             token_end: None,
             nearest_limit: None,
-            body_bytes: 0,
             in_flight: None,
         }
     }

@@ -199,7 +199,7 @@ pub fn tell(answer: &mut ResponseHeader, context: &Context) {
         "\"{}\";r={};t={}",
         limiter.limit.name,
         standing.remaining,
-        seconds(standing.full_in)
+        seconds(standing.next_in)
     );
     for (name, text) in [
         (RATE_LIMIT_POLICY, limiter.policy.as_str()),
@@ -212,16 +212,14 @@ pub fn tell(answer: &mut ResponseHeader, context: &Context) {
     }
 }
 
-/// A piece of the body has come.
+/// So much of the body has come from the caller. What is sent to an upstream once more, because a
+/// connection that had waited was closed, does not count twice.
 ///
 /// # Errors
-/// With those before it, it is more than the route allows.
-pub fn count_body(bytes: usize, context: &mut Context) -> pingora::Result<()> {
-    let Some(most) = context.known_route().and_then(|route| route.max_body) else {
-        return Ok(());
-    };
-    context.body_bytes = context.body_bytes.saturating_add(bytes as u64);
-    match context.body_bytes > most {
+/// It is more than the route allows.
+pub fn check_body(bytes: usize, context: &Context) -> pingora::Result<()> {
+    let most = context.known_route().and_then(|route| route.max_body);
+    match most.is_some_and(|most| bytes as u64 > most) {
         true => Error::e_explain(TOO_LARGE, "the body is longer than the route allows"),
         false => Ok(()),
     }

@@ -230,16 +230,16 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
-        body: &mut Option<Bytes>,
+        session: &mut Session,
+        _: &mut Option<Bytes>,
         _: bool,
         context: &mut Context,
     ) -> pingora::Result<()> {
         // What follows a switch of protocols is no body.
         let switched = context.upstream.status == Some(StatusCode::SWITCHING_PROTOCOLS);
-        match body {
-            Some(body) if !switched => limits::count_body(body.len(), context),
-            _ => Ok(()),
+        match switched {
+            true => Ok(()),
+            false => limits::check_body(session.body_bytes_read(), context),
         }
     }
 

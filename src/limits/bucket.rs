@@ -23,8 +23,8 @@ pub struct Standing {
     pub allowed: bool,
     /// Requests that may follow at once.
     pub remaining: u32,
-    /// Until all of the burst is there again.
-    pub full_in: Duration,
+    /// Until one more request is there.
+    pub next_in: Duration,
     /// Until the next request is allowed; zero when one is now.
     pub wait: Duration,
 }
@@ -32,7 +32,8 @@ pub struct Standing {
 impl Bucket {
     pub fn new(rate: &Rate) -> Self {
         let per = u64::try_from(rate.per.as_nanos()).unwrap_or(u64::MAX);
-        let interval = (per / u64::from(rate.requests.get())).max(1);
+        // Rounded up, so that it is never more than what is allowed.
+        let interval = per.div_ceil(u64::from(rate.requests.get())).max(1);
         Self {
             interval,
             depth: interval.saturating_mul(u64::from(rate.burst.get())),
@@ -52,13 +53,18 @@ impl Bucket {
             false => arrival.saturating_sub(now),
         };
         let left = self.depth.saturating_sub(used) / self.interval;
+        // What is missing from the bucket, up to a whole request.
+        let next_in = match used % self.interval {
+            0 => used.min(self.interval),
+            part => part,
+        };
         let wait = used
             .saturating_add(self.interval)
             .saturating_sub(self.depth);
         Standing {
             allowed,
             remaining: u32::try_from(left).unwrap_or(u32::MAX),
-            full_in: Duration::from_nanos(used),
+            next_in: Duration::from_nanos(next_in),
             wait: Duration::from_nanos(wait),
         }
     }
@@ -92,7 +98,9 @@ mod tests {
         let refused = bucket.take(&mut arrival, now);
         assert!(!refused.allowed);
         assert_eq!(refused.wait, Duration::from_secs(1));
-        assert_eq!(refused.full_in, Duration::from_secs(3));
+        assert_eq!(refused.next_in, Duration::from_secs(1));
+        let later = bucket.take(&mut arrival, now + SECOND / 4);
+        assert_eq!(later.next_in, Duration::from_millis(750));
         assert!(!bucket.take(&mut arrival, now + SECOND - 1).allowed);
         assert!(bucket.take(&mut arrival, now + SECOND).allowed);
         assert!(!bucket.take(&mut arrival, now + SECOND).allowed);
@@ -116,7 +124,7 @@ mod tests {
         for _ in 0..200 {
             let (requests, burst) = (random.u32(1..50), random.u32(1..50));
             let bucket = bucket(requests, 1, burst);
-            let interval = SECOND / u64::from(requests);
+            let interval = SECOND.div_ceil(u64::from(requests));
             let (mut now, mut arrival) = (1_000 * SECOND, 0);
             // Tokens in units of a nanosecond's worth.
             let (full, mut tokens, mut filled) = (u64::from(burst) * interval, 0_u64, now);

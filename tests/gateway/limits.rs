@@ -1,8 +1,10 @@
 //! How much a request may be, and how often one may come.
 
+use std::io::Write;
+
 use portcullis::demo::Reply;
 
-use crate::support::{Answer, Harness, ROUTES};
+use crate::support::{Answer, Harness, ROUTES, RawServer, read_request};
 
 const LIMITS: &str = r#"
 [limits]
@@ -233,4 +235,39 @@ fn a_route_may_take_more_or_anything() {
     assert_eq!(harness.send(&post("/orders/1", headers, &big)).status, 200);
     let headers = "Authorization: Bearer w\r\nContent-Length: 3073\r\n";
     assert_eq!(harness.send(&post("/orders/1", headers, "")).status, 413);
+}
+
+#[test]
+fn a_body_that_is_sent_once_more_counts_once() {
+    // Answers one request, and closes at the next one.
+    let upstream = RawServer::start(|number, mut stream| {
+        std::thread::spawn(move || {
+            let mut answered = 0;
+            while read_request(&mut stream) && (number > 0 || answered == 0) {
+                let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                if stream.write_all(ok).is_err() {
+                    return;
+                }
+                answered += 1;
+            }
+        });
+    });
+    let route = "[limits]\nmax_body_bytes = \"1KiB\"\n\
+                 [[route]]\npath = \"/*\"\npublic = true\nupstream = \"http://UPSTREAM\"\n";
+    let harness = Harness::with(&route.replace("UPSTREAM", &upstream.address.to_string()));
+    assert_eq!(harness.get_with("/1", "").status, 200);
+    let body = "x".repeat(700);
+    let put = post("/2", "Content-Length: 700\r\n", &body).replacen("POST", "PUT", 1);
+    assert_eq!(harness.send(&put).status, 200);
+}
+
+#[test]
+fn what_is_sent_behind_a_request_without_waiting_is_not_served() {
+    let harness = Harness::start();
+    let mut connection = harness.connect();
+    let get = |number| format!("GET /public/{number} HTTP/1.1\r\nHost: h\r\n\r\n");
+    connection.write(format!("{}{}", get(1), get(2)).as_bytes());
+    assert_eq!(connection.read(false).unwrap().echoed().target, "/public/1");
+    assert!(connection.is_closed());
+    assert_eq!(harness.echo.requests(), 1);
 }
