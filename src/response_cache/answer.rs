@@ -119,3 +119,111 @@ fn told_length(answer: &ResponseHeader) -> Option<usize> {
     let length = answer.headers.get(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CachePolicy, CacheScope};
+
+    fn header(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut header = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            header.append_header(*name, *value).unwrap();
+        }
+        header
+    }
+
+    fn keep(answer: &ResponseHeader) -> Stored {
+        let policy = CachePolicy {
+            scope: CacheScope::Shared,
+            default_ttl: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            max_object_bytes: 1000,
+        };
+        let circumstances = Circumstances {
+            policy: &policy,
+            authorized: false,
+            now: SystemTime::now(),
+            delay: Duration::ZERO,
+        };
+        stored(answer, &circumstances).unwrap()
+    }
+
+    #[test]
+    fn fields_of_one_hop_are_not_kept_and_a_date_is() {
+        let answer = header(
+            200,
+            &[
+                ("cache-control", "max-age=60"),
+                ("transfer-encoding", "chunked"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-authenticate", "Basic"),
+                ("te", "trailers"),
+                ("age", "7"),
+                ("x-kept", "1"),
+            ],
+        );
+        let meta = keep(&answer).unwrap();
+        let mut names: Vec<_> = meta.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "date", "x-kept"]);
+        assert_eq!(meta.age().as_secs(), 7);
+    }
+
+    #[test]
+    fn what_is_too_long_or_varies_by_everything_is_not_kept() {
+        for field in [("content-length", "1001"), ("vary", "a, *")] {
+            let answer = header(200, &[("cache-control", "max-age=60"), field]);
+            assert!(keep(&answer).is_err(), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_304_changes_fields_but_not_those_of_the_body() {
+        let kept = header(
+            200,
+            &[
+                ("etag", "\"1\""),
+                ("content-length", "4"),
+                ("content-type", "text/plain"),
+                ("vary", "accept"),
+                ("x-list", "a"),
+                ("x-list", "b"),
+                ("x-other", "1"),
+                ("age", "100"),
+            ],
+        );
+        let update = header(
+            304,
+            &[
+                ("etag", "\"2\""),
+                ("content-length", "0"),
+                ("content-type", "text/html"),
+                ("vary", "*"),
+                ("x-list", "c"),
+                ("connection", "close"),
+                ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ],
+        );
+        let new = FieldUpdate::of(&update)
+            .apply(&kept, SystemTime::now())
+            .unwrap();
+        assert_eq!(new.status, 200);
+        for (name, expected) in [
+            ("etag", &["\"2\""][..]),
+            ("content-length", &["4"]),
+            ("content-type", &["text/plain"]),
+            ("vary", &["accept"]),
+            ("x-list", &["c"]),
+            ("x-other", &["1"]),
+            ("connection", &[]),
+            ("age", &[]),
+            ("date", &["Sun, 06 Nov 1994 08:49:37 GMT"]),
+        ] {
+            let values = new.headers.get_all(name).iter();
+            let values: Vec<_> = values.map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(values, expected, "{name}");
+        }
+    }
+}

@@ -28,7 +28,7 @@ use pingora::cache::{
 
 pub use answer::{FieldUpdate, Stored, stored};
 pub use directives::Directives;
-pub use freshness::{Circumstances, Unfit};
+pub use freshness::{Circumstances, Life, Unfit, assess};
 pub use key::{Caller, Resource, key};
 pub use vary::variance;
 

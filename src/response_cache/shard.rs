@@ -172,10 +172,10 @@ impl Shard {
             || self.changes.by_resource.get(&resource).is_some_and(later)
     }
 
-    /// Removes one answer that was not wanted lately; false when there is none at all.
+    /// Removes one answer that was not wanted lately; false when there is none, which the next time
+    /// it may be.
     pub fn evict_one(&mut self) -> bool {
-        // Once to take back the marks, once more to find one without.
-        for _ in 0..2 * self.slots.len() {
+        for _ in 0..self.slots.len() {
             self.hand = (self.hand + 1) % self.slots.len();
             let Some(slot) = &mut self.slots[self.hand] else {
                 continue;

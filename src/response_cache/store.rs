@@ -159,7 +159,8 @@ impl Store {
     }
 
     fn evict_one(&self) -> bool {
-        (0..SHARDS).any(|_| {
+        // Once to take back the marks of what was wanted, once more to find something without.
+        (0..2 * SHARDS).any(|_| {
             let position = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
             let evicted = self.shards[position].lock().evict_one();
             if evicted {
@@ -263,5 +264,192 @@ impl Storage for Store {
 
     fn as_any(&self) -> &(dyn Any + Send + Sync + 'static) {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::header;
+    use pingora::{cache::trace::Span, http::ResponseHeader};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn store(max_bytes: usize) -> (&'static Store, Metrics) {
+        let metrics = Metrics::new().unwrap();
+        let store = Store::new(max_bytes, metrics.response_cache.clone());
+        (Box::leak(Box::new(store)), metrics)
+    }
+
+    fn key(resource: &str, rest: &str) -> Vec<u8> {
+        let mut key = u32::try_from(resource.len())
+            .unwrap()
+            .to_be_bytes()
+            .to_vec();
+        key.extend_from_slice(resource.as_bytes());
+        key.extend_from_slice(rest.as_bytes());
+        key
+    }
+
+    fn meta() -> CacheMeta {
+        let mut header = ResponseHeader::build(200, None).unwrap();
+        header.insert_header("x-a", "1").unwrap();
+        let now = SystemTime::now();
+        CacheMeta::new(now + Duration::from_secs(60), now, 0, 0, header)
+    }
+
+    fn span() -> SpanHandle {
+        Span::inactive().handle()
+    }
+
+    /// Keeps a body, as Pingora does it; false: it was not kept.
+    async fn fill(store: &'static Store, key: &[u8], parts: &[&'static [u8]]) -> bool {
+        let name = CacheKey::new(key, "");
+        let handle = span();
+        let mut handler = store
+            .get_miss_handler(&name, &meta(), &handle)
+            .await
+            .unwrap();
+        for part in parts {
+            let part = Bytes::from_static(part);
+            handler.write_body(part, false).await.unwrap();
+        }
+        handler.finish().await.unwrap();
+        store.find(key, None).is_some()
+    }
+
+    #[tokio::test]
+    async fn a_body_is_kept_in_one_piece_and_handed_out_without_copying() {
+        let (store, metrics) = store(1 << 20);
+        let key = key("http://a/x", "r");
+        assert!(fill(store, &key, &[b"abc", b"", b"defg"]).await);
+        let object = store.find(&key, None).unwrap();
+        assert_eq!(object.body.bytes, "abcdefg");
+        assert_eq!(object.head.header.headers[header::CONTENT_LENGTH], "7");
+        let name = CacheKey::new(&*key, "");
+        let (meta, mut hit) = store.lookup(&name, &span()).await.unwrap().unwrap();
+        assert_eq!(meta.headers()["x-a"], "1");
+        let body = hit.read_body().await.unwrap().unwrap();
+        assert_eq!(body.as_ptr(), object.body.bytes.as_ptr());
+        assert!(hit.read_body().await.unwrap().is_none());
+        hit.seek(2, Some(4)).unwrap();
+        let part = hit.read_body().await.unwrap().unwrap();
+        assert_eq!(part, "cd");
+        assert_eq!(part.as_ptr(), body[2..].as_ptr());
+        assert!(hit.seek(7, None).is_err());
+        let bytes = usize::try_from(metrics.response_cache.bytes.get()).unwrap();
+        assert_eq!(bytes, store.bound.used());
+        assert!(store.remove(&key, None) && !store.remove(&key, None));
+        // Somebody still reads.
+        assert!(store.bound.used() > 0);
+        drop((object, hit));
+        assert_eq!(store.bound.used(), 0);
+        assert_eq!(metrics.response_cache.entries.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_broken_off_or_too_large_is_not_kept() {
+        static LARGE: [u8; 4096] = [0; 4096];
+        let (store, _) = store(4096);
+        let key = key("http://a/x", "r");
+        assert!(!fill(store, &key, &[&LARGE, b"x"]).await);
+        assert_eq!(store.bound.used(), 0);
+        let name = CacheKey::new(&*key, "");
+        let handle = span();
+        let mut handler = store
+            .get_miss_handler(&name, &meta(), &handle)
+            .await
+            .unwrap();
+        handler
+            .write_body(Bytes::from_static(b"half"), false)
+            .await
+            .unwrap();
+        assert_eq!(store.bound.used(), 4);
+        drop(handler);
+        assert_eq!(store.bound.used(), 0);
+        assert!(store.find(&key, None).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_stays_and_a_flood_pushes_out_itself() {
+        static BODY: [u8; 1000] = [7; 1000];
+        let (store, metrics) = store(200_000);
+        let hot: Vec<_> = (0..20)
+            .map(|number| key(&format!("http://a/hot{number}"), ""))
+            .collect();
+        for key in &hot {
+            fill(store, key, &[&BODY]).await;
+        }
+        for number in 0..2000 {
+            fill(store, &key(&format!("http://a/{number}"), ""), &[&BODY]).await;
+            if number % 20 == 0 {
+                for key in &hot {
+                    assert!(store.find(key, None).is_some());
+                }
+            }
+            assert!(store.bound.used() <= 200_000);
+        }
+        let metrics = &metrics.response_cache;
+        let entries = u64::try_from(metrics.entries.get()).unwrap();
+        assert_eq!(metrics.evicted.get() + entries, 2020);
+        store.resize(50_000);
+        assert!(store.bound.used() <= 50_000);
+        store.resize(0);
+        assert_eq!((store.bound.used(), metrics.entries.get()), (0, 0));
+        assert!(!fill(store, &hot[0], &[&BODY]).await);
+    }
+
+    #[tokio::test]
+    async fn a_change_removes_all_answers_about_a_resource_and_those_on_their_way() {
+        let (store, _) = store(1 << 20);
+        let resource = Resource::new(false, "a", "/x", None);
+        let (ann, bob) = (key("http://a/x", "ann"), key("http://a/x", "bob"));
+        let other = key("http://a/xy", "ann");
+        for key in [&ann, &bob, &other] {
+            assert!(fill(store, key, &[b"1"]).await);
+        }
+        let before = Instant::now();
+        let name = CacheKey::new(&*ann, "");
+        let handle = span();
+        let under_way = store
+            .get_miss_handler(&name, &meta(), &handle)
+            .await
+            .unwrap();
+        assert!(!store.changed_since(&resource, before));
+        assert_eq!(store.remove_resource(&resource), 2);
+        assert!(store.changed_since(&resource, before));
+        under_way.finish().await.unwrap();
+        assert!(store.find(&ann, None).is_none() && store.find(&bob, None).is_none());
+        assert!(store.find(&other, None).is_some());
+        // What begins after the change is kept.
+        assert!(fill(store, &ann, &[b"2"]).await);
+        assert_eq!(store.remove_prefix(b"http://a/x"), 2);
+    }
+
+    #[tokio::test]
+    async fn variants_and_new_metadata() {
+        let (store, _) = store(1 << 20);
+        let key = key("http://a/x", "");
+        let body = || store.body(Bytes::from_static(b"b"), store.room(1).unwrap());
+        let now = Instant::now();
+        for variance in [None, Some([1; 16]), Some([2; 16])] {
+            assert!(store.put(&key, variance, Head::of(&meta()), body(), now));
+        }
+        assert!(store.find(&key, Some([1; 16])).is_some());
+        assert!(store.find(&key, Some([3; 16])).is_none());
+        let mut name = CacheKey::new(&*key, "");
+        name.set_variance_key([1; 16]);
+        let mut new = meta();
+        new.response_header_mut().insert_header("x-a", "2").unwrap();
+        assert!(store.update_meta(&name, &new, &span()).await.unwrap());
+        let of = |variance| store.find(&key, variance).unwrap();
+        assert_eq!(of(Some([1; 16])).head.header.headers["x-a"], "2");
+        assert_eq!(of(Some([2; 16])).head.header.headers["x-a"], "1");
+        let resource = Resource::new(false, "a", "/x", None);
+        assert_eq!(store.remove_resource(&resource), 3);
+        assert!(!store.update_meta(&name, &new, &span()).await.unwrap());
+        assert_eq!(store.bound.used(), 0);
     }
 }

@@ -530,6 +530,25 @@ fn memory_is_bounded() {
 }
 
 #[test]
+fn head_has_no_body_whatever_the_upstream_is_asked() {
+    let large = "x".repeat(2_000_000);
+    let origin = Origin::start(move |head, _| match head.contains("/large") {
+        true => (FRESH.to_owned(), large.clone()),
+        false => ("Cache-Control: no-store\r\n".to_owned(), "body".to_owned()),
+    });
+    let harness = origin.gateway(PUBLIC);
+    for (path, length) in [("/large", "2000000"), ("/x", "4")] {
+        let mut connection = harness.connect();
+        for _ in 0..3 {
+            let request = format!("HEAD {path} HTTP/1.1\r\nHost: api.example\r\n\r\n");
+            let answer = connection.send(request.as_bytes());
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.header("content-length"), Some(length));
+        }
+    }
+}
+
+#[test]
 fn chunks_are_kept_in_one_piece() {
     let origin = Origin::start(|_, _| {
         let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{FRESH}\r\n");
