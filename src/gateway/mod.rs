@@ -224,8 +224,13 @@ impl ProxyHttp for Gateway {
         response_cache::keep(self.response_cache, session, answer, context)
     }
 
-    fn should_serve_stale(&self, _: &mut Session, _: &mut Context, error: Option<&Error>) -> bool {
-        response_cache::may_be_stale(error)
+    fn should_serve_stale(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        error: Option<&Error>,
+    ) -> bool {
+        response_cache::may_be_stale(session, context, error)
     }
 
     async fn request_body_filter(

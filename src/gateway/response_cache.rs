@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     cache::{CacheKey, CacheMeta, CachePhase, NoCacheReason, RespCacheable, key::HashBinary},
@@ -29,6 +29,8 @@ pub struct Cached {
     no_store: bool,
     /// The upstream's word that what is kept is still good.
     update: Option<FieldUpdate>,
+    /// The request says HTTP/1.1 for a moment, and came by HTTP/2.
+    is_http2: bool,
 }
 
 /// Lets a request use the cache if its route and its kind are made for it. Called after the permit
@@ -45,6 +47,7 @@ pub fn enable(cache: ResponseCache, session: &mut Session, context: &mut Context
         resource: resource(session, context),
         no_store: Directives::cache_control(&request.headers).no_store,
         update: None,
+        is_http2: false,
     };
     if is_usable(request) {
         cache.enable(&mut session.cache, policy);
@@ -166,17 +169,53 @@ pub fn keep(
 
 /// Whether an answer past its end may be given, within the time for it: while a fresh one is fetched
 /// (no `error`), or because of what went wrong at the upstream.
-pub fn may_be_stale(error: Option<&Error>) -> bool {
-    error.is_none_or(|error| *error.esource() != ErrorSource::Downstream)
+pub fn may_be_stale(session: &mut Session, context: &mut Context, error: Option<&Error>) -> bool {
+    match error {
+        Some(error) => *error.esource() != ErrorSource::Downstream,
+        None => can_be_sent_again(session, context),
+    }
+}
+
+/// Pingora fetches the fresh answer with a copy of the request that goes through the text of
+/// HTTP/1, which that of HTTP/2 is not: it has no `Host`, and a version that nobody reads. So it gets
+/// both, and `sign` takes the version back. False: there is no such text for it.
+fn can_be_sent_again(session: &mut Session, context: &mut Context) -> bool {
+    let request = session.req_header_mut();
+    if request.version != Version::HTTP_2 {
+        return true;
+    }
+    // Crumbs (RFC 9113 §8.2.3) would have to be put together first.
+    if request.headers.get_all(header::COOKIE).iter().count() > 1 {
+        return false;
+    }
+    let host = match request.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()),
+        None => return false,
+    };
+    let (Ok(host), Some(cached)) = (host, &mut context.cached) else {
+        return false;
+    };
+    let told = request.insert_header(header::HOST, host).is_ok();
+    if told {
+        request.set_version(Version::HTTP_11);
+        cached.is_http2 = true;
+    }
+    told
 }
 
 /// Tells the caller what the cache had to do with the answer (RFC 9211).
 ///
 /// # Errors
 /// Never in practice: the fields are well formed.
-pub fn sign(session: &Session, answer: &mut ResponseHeader, context: &Context) -> Result<()> {
-    if context.cached.is_none() || answer.status.is_informational() {
+pub fn sign(session: &mut Session, answer: &mut ResponseHeader, context: &Context) -> Result<()> {
+    let Some(cached) = &context.cached else {
         return Ok(());
+    };
+    if answer.status.is_informational() {
+        return Ok(());
+    }
+    if cached.is_http2 {
+        session.req_header_mut().set_version(Version::HTTP_2);
     }
     let status = match session.cache.phase() {
         CachePhase::Hit => "portcullis; hit",

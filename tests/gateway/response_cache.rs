@@ -9,7 +9,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use portcullis::demo::Reply;
 
-use crate::support::{Answer, Connection, Harness, RawServer, wait_for};
+use crate::support::{Answer, Connection, Harness, PATIENCE, RawServer, wait_for};
 
 /// An upstream that says what it is told to, and remembers what it was asked.
 struct Origin {
@@ -71,10 +71,16 @@ impl Origin {
 
     /// A gateway with one route to here, with these lines.
     fn gateway(&self, lines: &str) -> Harness {
+        self.gateway_listening("", lines)
+    }
+
+    /// The same, with these lines for `[listen]`.
+    fn gateway_listening(&self, listen: &str, lines: &str) -> Harness {
         let address = self.address;
-        let harness = Harness::with(&format!(
+        let route = format!(
             "[[route]]\nname = \"kept\"\npath = \"/*\"\nupstream = \"http://{address}\"\n{lines}\n"
-        ));
+        );
+        let harness = Harness::with_listen(listen, &route);
         for (token, client) in [("ann", "ann"), ("bob", "bob"), ("ann2", "ann")] {
             let reply = Reply::active(client, "read");
             harness.key_manager.set(token, reply);
@@ -417,6 +423,66 @@ fn stale_answers_are_given_while_a_fresh_one_is_fetched() {
     let counted = harness
         .metric("portcullis_http_requests_total{code=\"200\",method=\"GET\",route=\"kept\"}");
     assert_eq!(counted, requests as f64);
+}
+
+/// The body of `GET /` by HTTP/2 without TLS, written by hand.
+fn get_by_http2(harness: &Harness) -> String {
+    let mut stream = std::net::TcpStream::connect(harness.gateway).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // Settings; then a header of four fields that ends headers and stream.
+    request.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    let authority = b"api.example";
+    let length = u8::try_from(authority.len()).unwrap();
+    request.extend_from_slice(&[
+        0,
+        0,
+        5 + length,
+        1,
+        5,
+        0,
+        0,
+        0,
+        1,
+        0x82,
+        0x86,
+        0x84,
+        0x41,
+        length,
+    ]);
+    request.extend_from_slice(authority);
+    stream.write_all(&request).unwrap();
+    let mut body = Vec::new();
+    loop {
+        let mut frame = [0; 9];
+        stream.read_exact(&mut frame).unwrap();
+        let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).unwrap();
+        let (kind, flags) = (frame[3], frame[4]);
+        if kind == 0 {
+            body.extend_from_slice(&payload);
+        }
+        if kind <= 1 && flags & 1 == 1 {
+            return String::from_utf8(body).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_fresh_answer_is_fetched_behind_http2_too() {
+    let fields = "Cache-Control: max-age=0, stale-while-revalidate=600\r\n";
+    let origin = Origin::counting(fields);
+    let harness = origin.gateway_listening("h2c = true", PUBLIC);
+    assert_eq!(get_by_http2(&harness), "1");
+    assert_eq!(get_by_http2(&harness), "1");
+    wait_for("the fresh one", || get_by_http2(&harness) != "1");
+    let lines = harness.log(3);
+    assert_eq!(lines[1]["portcullis.response_cache"], "stale");
+    for line in &lines {
+        assert_eq!(line["network.protocol.version"], "2", "{line}");
+    }
+    assert_eq!(harness.metric("portcullis_panics_total"), 0.0);
 }
 
 #[test]
