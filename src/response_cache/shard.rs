@@ -38,6 +38,7 @@ pub struct Shard {
     /// Positions in `slots` by the hash of the resource.
     resources: HashMap<u64, Vec<u32>>,
     hand: usize,
+    bytes: usize,
     changes: Changes,
 }
 
@@ -72,6 +73,11 @@ impl Shard {
         self.index.len()
     }
 
+    /// Of what is kept here.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub fn find(&mut self, key: &Hashed<'_>) -> Option<Arc<Object>> {
         let position = self.position(key)?;
         let slot = self.slots.get_mut(position as usize)?.as_mut()?;
@@ -85,12 +91,10 @@ impl Shard {
         if self.changed_since(key.resource, since) {
             return false;
         }
-        if let Some(position) = self.position(key)
-            && let Some(slot) = &mut self.slots[position as usize]
-        {
-            slot.object = object;
+        if self.replace(key, Arc::clone(&object)) {
             return true;
         }
+        let size = object.size();
         let slot = Slot {
             primary: key.key.primary.into(),
             variance: key.key.variance,
@@ -109,6 +113,7 @@ impl Shard {
             .entry(key.resource)
             .or_default()
             .push(position);
+        self.bytes += size;
         true
     }
 
@@ -122,15 +127,15 @@ impl Shard {
         Some(position)
     }
 
-    /// Puts new metadata to an object that is kept, unless it has gone.
+    /// Keeps an object in place of one that is kept; false: there is none.
     pub fn replace(&mut self, key: &Hashed<'_>, object: Arc<Object>) -> bool {
         let slot = self
             .position(key)
             .and_then(|position| self.slots[position as usize].as_mut());
-        slot.is_some_and(|slot| {
-            slot.object = object;
-            true
-        })
+        let Some(slot) = slot else { return false };
+        self.bytes = self.bytes + object.size() - slot.object.size();
+        slot.object = object;
+        true
     }
 
     pub fn remove(&mut self, key: &Hashed<'_>) -> bool {
@@ -209,6 +214,7 @@ impl Shard {
                 self.resources.remove(&slot.resource);
             }
         }
+        self.bytes -= slot.object.size();
         self.free.push(position);
         true
     }
