@@ -138,9 +138,11 @@ impl Site {
     /// It is not ready in time; what is in force stays as it is.
     pub async fn take_up(&mut self, mut next: Next) -> Result<(), NotReady> {
         let work = next.upkeep.take();
+        // One that is in use already may be out of reach: that must not keep routes from changing.
+        let is_new = work.is_some();
         self.spawn(work);
         let readiness = next.ground.readiness();
-        if let Some(readiness) = &readiness {
+        if let Some(readiness) = readiness.as_ref().filter(|_| is_new) {
             wait_until_ready(readiness).await?;
         }
         self.current.snapshot.store(Arc::new(next.snapshot));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis::demo::Reply;
 
-use crate::support::{Harness, wait_for};
+use crate::support::{Harness, ROUTES, wait_for};
 
 const NEW_ROUTE: &str = "\n[[route]]\nname = \"new\"\npath = \"/new/*\"\npublic = true\n";
 
@@ -102,6 +102,18 @@ fn who_asks_as_somebody_else_asks_again() {
 }
 
 #[test]
+fn a_key_manager_that_is_out_of_reach_keeps_no_route_from_changing() {
+    // Its metadata cannot be read, so it is not ready, and will not be.
+    let nobody = "[keyManager]\nissuer = \"http://127.0.0.1:9\"\n\
+                  [keymanager.security.none]\nenabled = true\n";
+    let harness = Harness::with_key_manager_text(nobody, ROUTES);
+    assert_eq!(harness.admin("/readyz").status, 503);
+    let answer = harness.reload(add_route);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(harness.get_with("/new/1", "").status, 200);
+}
+
+#[test]
 fn the_rules_of_a_new_file_hold_for_cached_tokens() {
     let harness = Harness::start();
     harness
@@ -140,6 +152,8 @@ fn no_request_fails_while_configurations_are_taken_up() {
     harness
         .key_manager
         .set("good", Reply::active("shop", "orders.read"));
+    // A question under way is not shared with the next configuration, so it comes before.
+    assert_eq!(harness.get("/orders/1", "good").status, 200);
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4)
