@@ -3,7 +3,7 @@
 //! Pingora has removed the hop-by-hop fields, and those that `Connection` names, before this runs;
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -207,6 +207,25 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
     for name in &NO_TRAILERS {
         trailers.remove(name);
     }
+}
+
+/// An answer whose end, or whose protocol, two readers could see differently goes to nobody
+/// (RFC 9112 §6.1, RFC 9110 §15.2.2).
+///
+/// # Errors
+/// The upstream's.
+pub fn check_answer(request: &RequestHeader, answer: &ResponseHeader) -> pingora::Result<()> {
+    let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let plain = codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none();
+    let uncalled = answer.status == StatusCode::SWITCHING_PROTOCOLS
+        && !request.headers.contains_key(header::UPGRADE);
+    if plain && !uncalled {
+        return Ok(());
+    }
+    Err(Error::new_up(ErrorType::InvalidHTTPHeader))
 }
 
 /// Removes from an answer what concerns only the upstream's connection (RFC 9110 §7.6.1).

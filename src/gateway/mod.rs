@@ -304,6 +304,7 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         context.upstream.answered = Some(Instant::now());
         context.upstream.status = Some(answer.status);
+        forward::check_answer(session.req_header(), answer)?;
         forward::strip_answer(answer);
         response_cache::observe(self.response_cache, session, answer, context);
         Ok(())

@@ -11,6 +11,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import raw_h2
+from answers import ANSWERS, CUT
 from payloads import AT_MOST_ONE, CLOSED, DENIED, ONE, REFUSED, SMUGGLED, TABLE
 from payloads_h2 import TABLE_H2
 from report import Failed, expect, expect_in
@@ -39,15 +40,17 @@ class Framing(World):
             "node": node("recorder", folder, "node"),
             "python": python("recorder", folder, name="python"),
         }
+        self.liar = python("liar", folder)
         self.edge = self.gateway(
-            "".join(route(name, part.port) for name, part in self.upstreams.items())
+            route("liar", self.liar.port)
+            + "".join(route(name, part.port) for name, part in self.upstreams.items())
             + route("guarded", self.upstreams["node"].port, 'scopes = ["suite"]'),
             'http = "{http}"\nh2c = true',
         )
         self.number = 0
 
     def start(self):
-        self.run_all([self.key_manager, *self.upstreams.values(), self.edge])
+        self.run_all([self.key_manager, *self.upstreams.values(), self.liar, self.edge])
 
     def print_tails(self):
         """Nothing: a payload's line says what there is to know."""
@@ -208,6 +211,22 @@ def is_as_meant(record, smuggled):
     expect(record["body"] in ("", "hello", smuggled), True, f"whether this is the body: {record}")
 
 
+def lying(number, expected):
+    def case(world):
+        data = f"GET /liar/{number} HTTP/1.1\r\nHost: edge\r\n\r\n".encode()
+        answer, closed = exchange(world.edge.port, data)
+        if expected == CUT:
+            expect(status(answer) == 502 or closed, True, f"whether the client sees the end of {answer[:120]!r}")
+            expect(answer.endswith(b"\r\n0\r\n\r\n"), False, "whether it looks whole")
+        else:
+            expect(status(answer), expected, f"the status of {answer[:120]!r}")
+        expect(b"smuggled" in answer, False, "whether the client got the second answer")
+        for _ in range(3):
+            expect(send(world.edge.port, "GET", "/liar/good").body, "good", "the next answer")
+
+    return case
+
+
 def unread_body(head):
     """A 401 goes out before the body is read: what follows is never taken for a request."""
 
@@ -253,6 +272,7 @@ def log_agrees(world):
 CASES = [
     *((f"{expected}: {name}", through_all(payload, expected)) for name, payload, expected in TABLE),
     *((f"HTTP/2, {payload[-1]}: {name}", through_all_by_h2(*payload)) for name, payload in TABLE_H2.items()),
+    *((f"answer, {one[1]}: {name}", lying(number, one[1])) for number, (name, one) in enumerate(ANSWERS.items())),
     ("401 and an unread body", unread_body("Content-Length: {length}\r\n")),
     ("401 and an unread body in chunks", unread_body("Transfer-Encoding: chunked\r\n")),
     ("401 to one that waits for 100 Continue", unread_body("Expect: 100-continue\r\nContent-Length: {length}\r\n")),

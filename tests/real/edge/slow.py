@@ -21,8 +21,6 @@ SECONDS = 35
 # What somebody else's request may take meanwhile: the machine is busy with both sides.
 MOST_SECONDS = 2
 LARGE = 4 * 1024 * 1024
-TIMES = """
-"""
 
 
 class Slow(World):
@@ -34,7 +32,7 @@ class Slow(World):
     location / {{ return 200 "ok"; }}
     location = /large {{ alias {folder}/large; }}
 """)
-        self.edge = self.gateway(LIMITS + f"""
+        self.edge = self.gateway(f"""
 [[route]]
 path = "/*"
 public = true
@@ -100,8 +98,6 @@ def attack(name, *options, target="/"):
 
     return case
 
-
-LIMITS = ""
 
 CASES = [
     ("slow headers (slowloris)", attack("headers", "-H", "-i", 5)),

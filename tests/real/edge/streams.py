@@ -32,6 +32,12 @@ AT_A_TIME = 100
 IDLE_KIB = 64
 SAMPLE_SECONDS = 0.05
 PATIENCE_SECONDS = 300
+CONFIGURATION = """
+[[route]]
+path = "/*"
+public = true
+upstream = "{upstream}"
+"""
 
 
 class Streams(World):
@@ -40,7 +46,9 @@ class Streams(World):
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
         self.keys = Keys(folder)
         self.upstream = python("streamer", folder)
-        self.edge = self.gateway(CONFIGURATION.format(upstream=self.upstream.url), listening([self.keys.server]), access="off")
+        self.edge = self.gateway(
+            CONFIGURATION.format(upstream=self.upstream.url), listening([self.keys.server]), access="off"
+        )
 
     def start(self):
         self.run_all([self.key_manager, self.upstream, self.edge])
@@ -53,15 +61,6 @@ class Streams(World):
 
     def memory(self):
         return memory_of(self.edge.child.process.pid)
-
-
-# Limits of what one address may have are for others than this suite, whose clients share one.
-CONFIGURATION = """
-[[route]]
-path = "/*"
-public = true
-upstream = "{upstream}"
-"""
 
 
 def memory_of(pid):

@@ -94,9 +94,10 @@ def nothing_bad(world):
         if finding["severity"] in ("LOW", "MEDIUM", "HIGH", "CRITICAL", "WARN")
         and not name.split(" ")[0].startswith(OF_THE_CERTIFICATE)
     ]
-    tolerated = [line for line in bad if line.split(":")[0] in TOLERATED]
+    # `WARN`: it could not find out, as happens on a busy machine.
+    tolerated = [line for line in bad if line.split(":")[0] in TOLERATED or ": WARN " in line]
     for line in tolerated:
-        print(f"      {line} ({TOLERATED[line.split(':')[0]]})")
+        print(f"      {line} ({TOLERATED.get(line.split(':')[0], 'it could not find out')})")
     expect([line for line in bad if line not in tolerated], [], "findings")
 
 

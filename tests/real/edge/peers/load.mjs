@@ -9,7 +9,8 @@
 // refused stream), or whose kept HTTP/1.1 connection was closed before any byte of an answer
 // (RFC 9112 §9.3.1), are sent again as every client does it, and counted as `again`.
 //
-// The last line is JSON: sent, failed, again, elsewhere, statuses, latencies in ms, and the first failures.
+// The last line is JSON: sent, failed, again, elsewhere, statuses, latencies in ms, the first
+// failures, and when requests went out that were answered 5xx (seconds since 1970).
 // A line `{"stop":true}` on standard input ends it early.
 
 import fs from "node:fs";
@@ -21,12 +22,12 @@ import { performance } from "node:perf_hooks";
 const [rate, seconds, path, ...origins] = process.argv.slice(2);
 const CONNECTIONS = 8;
 const PATIENCE_MS = 20_000;
-const TRIES = 4;
+const TRIES = 10;
 const ca = process.env.AUTHORITY && fs.readFileSync(process.env.AUTHORITY);
 const token = process.env.TOKEN;
 const fields = token ? { authorization: `Bearer ${token}` } : {};
 
-const result = { sent: 0, failed: 0, again: 0, elsewhere: 0, statuses: {}, failures: [] };
+const result = { sent: 0, failed: 0, again: 0, elsewhere: 0, statuses: {}, failures: [], refusedAt: [] };
 const latencies = [];
 let open = 0;
 
@@ -107,7 +108,7 @@ function byTwo(at) {
       const cause = made.fault ?? fault;
       const unprocessed = stream.id === undefined || stream.rstCode === http2.constants.NGHTTP2_REFUSED_STREAM ||
         (made.last !== undefined && stream.id > made.last);
-      if (cause?.code === "ECONNREFUSED") reject(new Elsewhere(cause.message));
+      if (/ECONNREFUSED/.test(`${fault?.message} ${made.fault?.code}`)) reject(new Elsewhere("refused"));
       else if (status === undefined && unprocessed) reject(new Again(cause?.message));
       else reject(cause ?? new Error(`stream ended with ${stream.rstCode}, status ${status}`));
     });
@@ -117,6 +118,7 @@ function byTwo(at) {
 
 async function send(number, due) {
   open++;
+  const sent = Date.now() / 1000;
   result.sent++;
   const way = number % 2 ? byOne : byTwo;
   let at = 0;
@@ -124,6 +126,7 @@ async function send(number, due) {
     try {
       const status = await way(at);
       result.statuses[status] = (result.statuses[status] ?? 0) + 1;
+      if (status >= 500) result.refusedAt.push(sent);
       latencies.push(performance.now() - due);
       break;
     } catch (fault) {
@@ -132,6 +135,7 @@ async function send(number, due) {
         result.elsewhere++;
       } else if (fault instanceof Again && tries < TRIES) {
         result.again++;
+        await new Promise((resolve) => setTimeout(resolve, 20));
       } else {
         result.failed++;
         const when = ((performance.now() - start) / 1000).toFixed(2);
