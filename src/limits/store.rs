@@ -45,9 +45,15 @@ impl From<Key<'_>> for Owned {
     }
 }
 
+/// Longest text that is kept as it is, in bytes. Of longer ones a digest is kept, so that nobody fills
+/// the memory with the names of clients.
+const MAX_TEXT: usize = 64;
+
 /// See the module.
 pub struct Store {
     hasher: RandomState,
+    /// The other half of a digest.
+    second: RandomState,
     shards: Box<[Mutex<Shard>]>,
     capacity: usize,
 }
@@ -71,6 +77,7 @@ impl Store {
     pub fn new(capacity: usize) -> Self {
         Self {
             hasher: RandomState::new(),
+            second: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             capacity: (capacity / SHARDS).max(1),
         }
@@ -78,6 +85,7 @@ impl Store {
 
     /// Changes a key's number, which is 0 for one that is new. Allocates only for those.
     pub fn change<T>(&self, key: Key<'_>, change: impl FnOnce(&mut u64) -> T) -> T {
+        let key = self.bounded(key);
         let hash = self.hasher.hash_one(key);
         // The index hashes by the low bits, so the shard is chosen by high ones.
         let shard = usize::try_from(hash >> 60).unwrap_or(0) & (SHARDS - 1);
@@ -87,6 +95,17 @@ impl Store {
             None => shard.insert(hash, key, self.capacity, &self.hasher),
         };
         change(&mut shard.slots[position].arrival)
+    }
+
+    /// Both halves are keyed by what nobody knows, so no two names can be made to meet.
+    fn bounded<'k>(&self, key: Key<'k>) -> Key<'k> {
+        match key {
+            Key::Text(text) if text.len() > MAX_TEXT => {
+                let halves = [&self.hasher, &self.second].map(|hasher| hasher.hash_one(text));
+                Key::Number(u128::from(halves[0]) << 64 | u128::from(halves[1]))
+            }
+            short => short,
+        }
     }
 
     #[cfg(test)]
@@ -179,6 +198,24 @@ mod tests {
         for number in 0..50_u128 {
             assert_eq!(get(&store, Key::Number(number)), 1_000_000, "{number}");
         }
+    }
+
+    #[test]
+    fn long_names_are_told_apart_and_not_kept() {
+        let store = Store::new(100);
+        let name = |last: u8| format!("{}{last}", "x".repeat(5_000));
+        for last in 0..9_u8 {
+            store.change(Key::Text(&name(last)), |arrival| *arrival = last.into());
+        }
+        for last in 0..9_u8 {
+            assert_eq!(get(&store, Key::Text(&name(last))), u64::from(last));
+        }
+        let shards = store.shards.iter().map(|shard| {
+            let shard = shard.lock();
+            let kept = |slot: &Slot| matches!(slot.key, Owned::Text(_));
+            shard.slots.iter().filter(|slot| kept(slot)).count()
+        });
+        assert_eq!(shards.sum::<usize>(), 0);
     }
 
     #[test]
