@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 /// A power of two.
 const SHARDS: usize = 16;
 /// Keys that are looked at for the one that goes.
-const CANDIDATES: usize = 8;
+const CANDIDATES: usize = 16;
 
 /// Whom a limit is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,8 +63,6 @@ struct Shard {
     slots: Vec<Slot>,
     /// Positions in `slots`, by key.
     index: HashTable<usize>,
-    /// Where the next candidates are.
-    hand: usize,
 }
 
 struct Slot {
@@ -144,12 +142,11 @@ impl Shard {
         position
     }
 
-    /// Of the next few, the one that has the least to lose.
-    fn choose(&mut self) -> usize {
-        let length = self.slots.len();
-        let candidates = (0..CANDIDATES.min(length)).map(|step| (self.hand + step) % length);
+    /// Of a few by chance, the one that has the least to lose. By chance, because callers who came
+    /// together, and are held back together, stand beside each other.
+    fn choose(&self) -> usize {
+        let candidates = (0..CANDIDATES).map(|_| fastrand::usize(..self.slots.len()));
         let chosen = candidates.min_by_key(|position| self.slots[*position].arrival);
-        self.hand = (self.hand + CANDIDATES) % length;
         chosen.unwrap_or(0)
     }
 
