@@ -70,6 +70,7 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
     };
     let required = Box::from("orders.read");
     for denial in [
+        Denial::Ambiguous,
         Denial::AudienceMismatch,
         Denial::Expired,
         Denial::Inactive { cached: false },
@@ -85,6 +86,7 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
         Denial::MultipleTokens,
         Denial::NotYetValid,
         Denial::NoToken,
+        Denial::Overloaded,
         Denial::OriginNotAllowed,
         Denial::RouteNotFound,
         Denial::TlsNeeded {

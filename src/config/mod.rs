@@ -30,7 +30,7 @@ use std::path::Path;
 use include::Included;
 
 pub use env::Environment;
-pub use listen::{ClientCertificates, Listen, ServerCertificate, Unusable};
+pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate, Unusable};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use route::NO_ROUTE;
 pub use settings::{

@@ -8,6 +8,8 @@ use super::{Methods, Reason};
 /// scopes that the route's own configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
+    /// The request has no one reading: where it ends is anybody's guess.
+    Ambiguous,
     AudienceMismatch,
     BodyTooLarge,
     Expired,
@@ -36,6 +38,8 @@ pub enum Denial {
     RateLimited {
         retry_after: u32,
     },
+    /// There are too many requests.
+    Overloaded,
     /// A page of another origin asks whether it may use the route.
     OriginNotAllowed,
     RouteNotFound,
@@ -63,9 +67,10 @@ pub enum Challenge {
 impl Denial {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::MalformedRequest | Self::MultipleTokens | Self::TokenTooLong => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Ambiguous
+            | Self::MalformedRequest
+            | Self::MultipleTokens
+            | Self::TokenTooLong => StatusCode::BAD_REQUEST,
             Self::InsufficientScope { .. } | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -73,6 +78,7 @@ impl Denial {
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::RouteNotFound => StatusCode::NOT_FOUND,
             Self::TlsNeeded { .. } => StatusCode::PERMANENT_REDIRECT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -99,7 +105,7 @@ impl Denial {
             Self::Inactive { cached: true } => Reason::InactiveCached,
             Self::InsufficientScope { .. } => Reason::InsufficientScope,
             Self::IssuerMismatch => Reason::IssuerMismatch,
-            Self::MalformedRequest => Reason::MalformedRequest,
+            Self::Ambiguous | Self::MalformedRequest => Reason::MalformedRequest,
             Self::MalformedToken => Reason::MalformedToken,
             Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
             Self::Misdirected => Reason::Misdirected,
@@ -107,6 +113,7 @@ impl Denial {
             Self::NotYetValid => Reason::NotYetValid,
             Self::NoToken => Reason::NoToken,
             Self::OriginNotAllowed => Reason::OriginNotAllowed,
+            Self::Overloaded => Reason::Overloaded,
             Self::RouteNotFound => Reason::RouteNotFound,
             Self::TlsNeeded { .. } => Reason::TlsNeeded,
             Self::TokenTooLong => Reason::TokenTooLong,
@@ -128,7 +135,8 @@ impl Denial {
             | Self::MalformedToken
             | Self::NotYetValid
             | Self::WrongTokenType => Some(Challenge::InvalidToken),
-            Self::BodyTooLarge
+            Self::Ambiguous
+            | Self::BodyTooLarge
             | Self::HeaderTooLarge
             | Self::RateLimited { .. }
             | Self::UriTooLong
@@ -136,6 +144,7 @@ impl Denial {
             | Self::MethodNotAllowed { .. }
             | Self::Misdirected
             | Self::OriginNotAllowed
+            | Self::Overloaded
             | Self::RouteNotFound
             | Self::TlsNeeded { .. }
             | Self::UnknownExpectation => None,
@@ -154,12 +163,14 @@ impl Denial {
             Self::Inactive { .. } => "The access token is unknown, expired or revoked",
             Self::InsufficientScope { .. } => "The access token lacks a scope that is needed here",
             Self::IssuerMismatch => "The access token comes from another issuer",
+            Self::Ambiguous => "The request can be read in two ways",
             Self::MalformedRequest => "The request target is not in its normal form",
             Self::MalformedToken => "The access token is malformed",
             Self::MethodNotAllowed { .. } => "This method is not allowed here",
             Self::Misdirected => "This connection is for another host",
             Self::MultipleTokens => "Send one access token, in one Authorization header",
             Self::NotYetValid => "The access token is not valid yet",
+            Self::Overloaded => "There is too much to do: try again",
             Self::OriginNotAllowed => "Pages of this origin may not call this",
             Self::NoToken => "This needs an access token in the Authorization header",
             Self::RouteNotFound => "There is nothing here",

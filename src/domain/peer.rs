@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CertificateNames, Network};
+use super::{CertificateNames, Load, Network, Passage, Progress};
 
 /// What is known of a connection from its beginning to its end.
 #[derive(Debug)]
@@ -10,6 +10,10 @@ pub struct Peer {
     /// Whose word about other addresses is taken.
     pub trusted_proxies: Arc<[Network]>,
     pub door: Door,
+    pub progress: Arc<Progress>,
+    /// Of all connections together, and how much of it there may be.
+    pub load: Arc<Load>,
+    pub max_requests: usize,
 }
 
 /// How the connection came in.
@@ -33,6 +37,12 @@ pub struct TlsPeer {
 }
 
 impl Peer {
+    /// Begins a request; also says whether there are too many.
+    pub fn begin(&self) -> (Passage, bool) {
+        let (passage, count) = Passage::begin(&self.progress, &self.load);
+        (passage, count > self.max_requests)
+    }
+
     pub fn is_tls(&self) -> bool {
         matches!(self.door, Door::Tls(_))
     }

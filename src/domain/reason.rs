@@ -116,6 +116,8 @@ reasons! {
     IntrospectionNotReady = "introspection_not_ready", Error;
     /// Too many introspections are under way already.
     IntrospectionOverloaded = "introspection_overloaded", Error;
+    /// Too many requests are under way.
+    Overloaded = "overloaded", Error;
     /// No connection to the upstream.
     UpstreamConnect = "upstream_connect", Error;
     /// The upstream did not answer in time.

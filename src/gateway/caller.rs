@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::{http::RequestHeader, proxy::Session};
 
 use super::{address::dotted, host_of};
-use crate::domain::{Denial, Door, Network, Peer, any_contains};
+use crate::domain::{Denial, Door, Grpc, Network, Passage, Peer, any_contains};
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -53,6 +53,19 @@ impl Caller {
             is_trusted,
         }
     }
+}
+
+/// Begins the request on its connection; also says whether there are too many. A body is waited for,
+/// except where both sides may be silent as long as they like.
+pub fn begin(session: &mut Session) -> Option<(Passage, bool)> {
+    let (mut passage, is_shed) = peer(session)?.begin();
+    if !session.is_body_done()
+        && !session.is_upgrade_req()
+        && Grpc::of(&session.req_header().headers).is_none()
+    {
+        passage.expect_body();
+    }
+    Some((passage, is_shed))
 }
 
 /// Whether the request came in by the right door.

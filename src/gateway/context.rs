@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::{From, Moment},
-    domain::{Grant, KnownMethod, Permit, Reason, Route, TokenKey},
+    domain::{Grant, KnownMethod, Passage, Permit, Reason, Route, TokenKey},
     telemetry::TraceContext,
 };
 
@@ -24,6 +24,10 @@ pub struct Context {
     pub snapshot: Arc<Snapshot>,
     pub started: Moment,
     pub caller: Caller,
+    /// The request's part of its connection.
+    pub passage: Option<Passage>,
+    /// There were too many requests when this one came.
+    pub is_shed: bool,
     pub method: KnownMethod,
     /// Position in the routing table.
     pub route: Option<usize>,
@@ -74,11 +78,32 @@ pub struct UpstreamTimes {
 }
 
 impl Context {
+    /// Notes that the request has begun.
+    pub fn begin(&mut self, begun: Option<(Passage, bool)>) {
+        if let Some((passage, is_shed)) = begun {
+            (self.passage, self.is_shed) = (Some(passage), is_shed);
+        }
+    }
+
+    /// Notes that a part of the body has come, perhaps the last.
+    pub fn see_body(&mut self, is_last: bool) {
+        if let (true, Some(passage)) = (is_last, &mut self.passage) {
+            passage.end_body();
+        }
+    }
+
+    /// Whether the connection has had its time.
+    pub fn is_last_of_connection(&self) -> bool {
+        self.passage.as_ref().is_some_and(Passage::is_last)
+    }
+
     pub fn new(snapshot: Arc<Snapshot>) -> Self {
         Self {
             snapshot,
             started: Moment::now(),
             caller: Caller::default(),
+            passage: None,
+            is_shed: false,
             method: KnownMethod::Other,
             route: None,
             trace: TraceContext::NONE,

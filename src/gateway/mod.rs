@@ -6,12 +6,14 @@
 mod access_log;
 mod address;
 mod answer;
+mod arrival;
 mod caller;
 mod compression;
 mod context;
 mod cors;
 mod finish;
 mod forward;
+mod framing;
 mod grpc;
 mod limits;
 mod local;
@@ -22,6 +24,7 @@ mod response_cache;
 mod routing;
 mod snapshot;
 mod token_end;
+mod unparsed;
 mod upgrade;
 mod verify;
 
@@ -45,14 +48,13 @@ pub use access_log::{AccessLog, Format};
 pub use limits::Limits;
 pub use recorder::Recorder;
 pub use snapshot::{Parts, Snapshot};
+pub use unparsed::Unparsed;
 
 use crate::{
-    domain::{Permit, Reason},
+    domain::{Denial, Permit, Reason},
     lifecycle::Lifecycle,
     response_cache::ResponseCache,
-    telemetry::{TRACEPARENT, TraceContext},
 };
-use caller::Caller;
 use context::Context;
 use request::host_of;
 use respond::Refusal;
@@ -91,6 +93,10 @@ impl Gateway {
     ) -> Result<Decided, Refusal> {
         // Held apart from the context, which changes on the way.
         let snapshot = Arc::clone(&context.snapshot);
+        if context.is_shed {
+            return Err(Denial::Overloaded.into());
+        }
+        framing::check(session)?;
         caller::check_door(session, &context.caller)?;
         let found = find_route(&snapshot, session.req_header(), context)?;
         limits::by_address(&snapshot, context)?;
@@ -150,19 +156,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        context.caller = Caller::of(session);
-        let parent = session.req_header().headers.get(TRACEPARENT);
-        context.trace = TraceContext::continue_from(parent);
-        if let Some(tracer) = &self.recorder.tracer {
-            tracer.decide(&mut context.trace);
-        }
-        request::forget_expectation(session.req_header_mut());
-        session.set_read_timeout(Some(CLIENT_TIMEOUT));
-        session.set_write_timeout(Some(CLIENT_TIMEOUT));
-        session.set_total_drain_timeout(Some(CLIENT_TIMEOUT));
-        if self.lifecycle.is_draining() {
-            session.set_keepalive(None);
-        }
+        self.arrive(session, context);
         Ok(())
     }
 
@@ -237,9 +231,10 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         _: &mut Option<Bytes>,
-        _: bool,
+        end_of_stream: bool,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        context.see_body(end_of_stream);
         // What follows a switch of protocols is no body.
         let switched = context.upstream.status == Some(StatusCode::SWITCHING_PROTOCOLS);
         match switched {
@@ -384,9 +379,6 @@ impl ProxyHttp for Gateway {
         self.finish(session, context);
     }
 }
-
-/// Longest silence of a client in the middle of a request or an answer.
-const CLIENT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The code that access logs use for a caller who went away (nginx's).
 fn client_closed() -> StatusCode {

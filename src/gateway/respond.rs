@@ -29,6 +29,8 @@ pub struct Refusal {
     retry_after: Option<u32>,
     allow: Option<String>,
     location: Option<Box<str>>,
+    /// Nothing that follows on the connection can be trusted.
+    closes: bool,
 }
 
 impl From<Denial> for Refusal {
@@ -40,12 +42,14 @@ impl From<Denial> for Refusal {
             challenge: denial.www_authenticate(),
             retry_after: match &denial {
                 Denial::RateLimited { retry_after } => Some(*retry_after),
+                Denial::Overloaded => Some(1),
                 _ => None,
             },
             allow: match &denial {
                 Denial::MethodNotAllowed { allowed } => Some(allowed.to_string()),
                 _ => None,
             },
+            closes: denial == Denial::Ambiguous,
             location: match denial {
                 Denial::TlsNeeded { location } => Some(location),
                 _ => None,
@@ -77,6 +81,7 @@ impl Refusal {
             retry_after: None,
             allow: None,
             location: None,
+            closes: false,
         }
     }
 
@@ -231,6 +236,9 @@ pub async fn refuse(
         }
     };
     answer::dress_own(&mut header, session, context);
+    if refusal.closes {
+        session.set_keepalive(None);
+    }
     write(session, header, body).await
 }
 

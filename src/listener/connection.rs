@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -20,13 +20,20 @@ use pingora::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::wire::Wire;
-use crate::domain::Peer;
+use super::{frames::Frames, wire::Wire};
+use crate::{
+    domain::{Peer, Progress},
+    gateway::Unparsed,
+};
 
 /// A connection that is ready for HTTP.
 pub struct Connection {
     transport: Transport,
-    is_http2: bool,
+    /// Of an HTTP/2 client.
+    frames: Option<Box<Frames>>,
+    progress: Arc<Progress>,
+    /// Hears of requests that Pingora refuses before anybody sees them. `None`: it has.
+    unparsed: Option<Arc<Unparsed>>,
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
     /// Carries the [`Peer`] to those who serve requests.
@@ -40,7 +47,13 @@ pub enum Transport {
 
 impl Connection {
     /// `client`: as it is to appear, which may be another address than the socket's.
-    pub fn new(transport: Transport, is_http2: bool, client: SocketAddr, peer: Peer) -> Self {
+    pub fn new(
+        transport: Transport,
+        is_http2: bool,
+        client: SocketAddr,
+        peer: Peer,
+        unparsed: Option<Arc<Unparsed>>,
+    ) -> Self {
         let socket = SocketDigest::from_raw_fd(transport.wire().id());
         // It is new, so nobody has set it.
         let _ = socket.peer_addr.set(Some(client.into()));
@@ -48,9 +61,68 @@ impl Connection {
         Self {
             tls: transport.digest().map(Arc::new),
             transport,
-            is_http2,
+            frames: is_http2.then(Box::default),
+            progress: Arc::clone(&peer.progress),
+            unparsed,
             socket: Arc::new(socket),
             peer: Arc::new(ProxyDigest::new(Box::new(nothing), Some(Box::new(peer)))),
+        }
+    }
+
+    pub fn is_http2(&self) -> bool {
+        self.frames.is_some()
+    }
+
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Notes what a read brought; an error when it was too much of the wrong kind.
+    fn note_read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let progress = &self.progress;
+        // Nobody else counts here.
+        let read = progress.read.load(Relaxed) + bytes.len() as u64;
+        progress.read.store(read, Relaxed);
+        progress.reads_wait.store(false, Relaxed);
+        if let Some(frames) = &mut self.frames
+            && !frames.see(bytes, progress.written.load(Relaxed))
+        {
+            progress.floods.store(true, Relaxed);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(())
+    }
+
+    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+        let progress = &self.progress;
+        progress.writes_wait.store(result.is_pending(), Relaxed);
+        if let Poll::Ready(Ok(sent)) = result {
+            let written = progress.written.load(Relaxed) + *sent as u64;
+            progress.written.store(written, Relaxed);
+        }
+    }
+
+    /// An answer where no request is under way is Pingora's own, to what it could not read.
+    fn note_answer(&mut self, start: &[u8]) {
+        const REFUSAL: &[u8] = b"HTTP/1.1 4";
+        if self.frames.is_some() || self.progress.in_flight.load(Relaxed) > 0 {
+            return;
+        }
+        if start.starts_with(REFUSAL)
+            && let Some(unparsed) = self.unparsed.take()
+        {
+            let client = self
+                .socket
+                .peer_addr()
+                .and_then(|address| address.as_inet());
+            unparsed.tell(client.map(SocketAddr::ip), &start[REFUSAL.len() - 1..]);
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.progress.given_up.load(Relaxed) {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(()),
         }
     }
 }
@@ -85,20 +157,30 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.transport {
+        self.check()?;
+        let before = buffer.filled().len();
+        let result = match &mut self.transport {
             Transport::Plain(wire) => Pin::new(wire).poll_read(context, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        match result {
+            Poll::Ready(Ok(())) => Poll::Ready(self.note_read(&buffer.filled()[before..])),
+            Poll::Ready(fault) => Poll::Ready(fault),
+            Poll::Pending => {
+                self.progress.reads_wait.store(true, Relaxed);
+                Poll::Pending
+            }
         }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.transport.writer().poll_write(context, bytes)
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -106,7 +188,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.transport.writer().poll_write_vectored(context, parts)
+        self.check()?;
+        self.note_answer(parts.first().map_or(&[], |part| &**part));
+        let result = self.transport.writer().poll_write_vectored(context, parts);
+        self.note_write(&result);
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -114,7 +200,12 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.transport.writer().poll_flush(context)
+        self.check()?;
+        let result = self.transport.writer().poll_flush(context);
+        self.progress
+            .writes_wait
+            .store(result.is_pending(), Relaxed);
+        result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -142,7 +233,7 @@ impl Ssl for Connection {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.is_http2.then_some(ALPN::H2)
+        self.is_http2().then_some(ALPN::H2)
     }
 }
 

@@ -1,24 +1,27 @@
 //! How connections are taken: who may speak for others, with TLS or without, HTTP/1 or HTTP/2.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 
 use super::{
+    Shared,
     connection::{Connection, Transport},
     proxy_protocol::{self, Header},
     tls::{self, Tls},
     wire::Wire,
 };
 use crate::{
-    config::Listen,
+    config::{ConnectionLimits, Listen},
     domain::{Door, Network, Peer, any_contains},
     metrics::{DownstreamMetrics, ListenerMetrics},
 };
 
-/// For everything that comes before HTTP.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// With which HTTP/2 begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -59,6 +62,7 @@ pub struct Manner {
     kind: Kind,
     proxy_protocol_from: Vec<Network>,
     trusted_proxies: Arc<[Network]>,
+    pub limits: ConnectionLimits,
 }
 
 enum Kind {
@@ -82,6 +86,7 @@ impl Manner {
             kind,
             proxy_protocol_from: settings.proxy_protocol_from.clone(),
             trusted_proxies: settings.trusted_proxies.as_slice().into(),
+            limits: settings.limits.clone(),
         }
     }
 
@@ -91,14 +96,16 @@ impl Manner {
             kind: Kind::Plain { h2c: false },
             proxy_protocol_from: Vec::new(),
             trusted_proxies: Arc::new([]),
+            limits: ConnectionLimits::default(),
         }
     }
 
     /// Does everything that comes before HTTP; `None` when it came to nothing, which is counted.
-    pub async fn open(
+    pub(super) async fn open(
         &self,
         stream: TcpStream,
         from: SocketAddr,
+        shared: &Shared,
         metrics: &ListenerMetrics,
     ) -> Option<Connection> {
         let speaks_for_others = any_contains(&self.proxy_protocol_from, from.ip());
@@ -106,11 +113,12 @@ impl Manner {
         if let (Kind::Plain { h2c: false } | Kind::RedirectTo(_), false) =
             (&self.kind, speaks_for_others)
         {
-            let peer = self.peer(self.plain_door());
-            return Some(Connection::new(Transport::Plain(wire), false, from, peer));
+            let transport = Transport::Plain(wire);
+            return Some(self.connection(transport, false, from, self.plain_door(), shared));
         }
-        let opening = self.shake_hands(wire, from, speaks_for_others);
-        let fault = match tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await {
+        let opening = self.shake_hands(wire, from, speaks_for_others, shared);
+        let timeout = self.limits.handshake_timeout;
+        let fault = match tokio::time::timeout(timeout, opening).await {
             Ok(Ok(connection)) => return Some(connection),
             Ok(Err(fault)) => fault,
             Err(_) if matches!(self.kind, Kind::Tls(_)) => Fault::Tls("timeout"),
@@ -136,6 +144,7 @@ impl Manner {
         mut wire: Wire,
         mut client: SocketAddr,
         speaks_for_others: bool,
+        shared: &Shared,
     ) -> Result<Connection, Fault> {
         if speaks_for_others {
             let source = read_proxy_header(&mut wire).await?;
@@ -147,16 +156,16 @@ impl Manner {
                 let (stream, peer) = shaken.map_err(|fault| Fault::Tls(tls::fault_word(&fault)))?;
                 let is_http2 = tls::is_http2(&stream);
                 let transport = Transport::Tls(Box::new(stream));
-                let peer = self.peer(Door::Tls(Box::new(peer)));
-                Connection::new(transport, is_http2, client, peer)
+                let door = Door::Tls(Box::new(peer));
+                self.connection(transport, is_http2, client, door, shared)
             }
             Kind::Plain { .. } | Kind::RedirectTo(_) => {
                 let is_http2 = match self.kind {
                     Kind::Plain { h2c: true } => begins_with_preface(&mut wire).await?,
                     _ => false,
                 };
-                let peer = self.peer(self.plain_door());
-                Connection::new(Transport::Plain(wire), is_http2, client, peer)
+                let transport = Transport::Plain(wire);
+                self.connection(transport, is_http2, client, self.plain_door(), shared)
             }
         })
     }
@@ -168,11 +177,32 @@ impl Manner {
         }
     }
 
-    fn peer(&self, door: Door) -> Peer {
-        Peer {
+    /// Whether connections from there carry many clients.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        any_contains(&self.proxy_protocol_from, address)
+            || any_contains(&self.trusted_proxies, address)
+    }
+
+    pub fn is_plain(&self) -> bool {
+        !matches!(self.kind, Kind::Tls(_))
+    }
+
+    fn connection(
+        &self,
+        transport: Transport,
+        is_http2: bool,
+        client: SocketAddr,
+        door: Door,
+        shared: &Shared,
+    ) -> Connection {
+        let peer = Peer {
             trusted_proxies: Arc::clone(&self.trusted_proxies),
             door,
-        }
+            progress: Arc::default(),
+            load: Arc::clone(&shared.load),
+            max_requests: self.limits.max_requests,
+        };
+        Connection::new(transport, is_http2, client, peer, shared.unparsed.clone())
     }
 }
 

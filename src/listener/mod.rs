@@ -6,11 +6,15 @@
 //! over, says when no more connections are wanted, and knows how many are left. What a connection
 //! carries is the business of the `ServerApp` behind the door.
 
+mod census;
 mod connection;
+mod frames;
 mod manner;
 pub mod proxy_protocol;
+mod serve;
 mod socket;
 mod tls;
+mod watchdog;
 mod wire;
 
 use std::{
@@ -34,8 +38,14 @@ use pingora::{
 };
 use tokio::sync::watch;
 
-use crate::metrics::{ListenerMetrics, Metrics};
+use crate::{
+    domain::Load,
+    gateway::Unparsed,
+    metrics::{ListenerMetrics, Metrics},
+};
+use census::Census;
 pub use manner::{Manner, Manners};
+use serve::Guest;
 pub use socket::{Inherited, bind};
 
 /// Pause of an accept loop when the system has no file descriptor left: accepting would fail again
@@ -72,9 +82,18 @@ struct Shared {
     closing: watch::Sender<bool>,
     accepting: watch::Sender<bool>,
     open: AtomicUsize,
+    census: Arc<Census>,
+    load: Arc<Load>,
+    unparsed: Option<Arc<Unparsed>>,
     /// Second handles of the listening sockets, to be handed on; gone once the door is closed, for a
     /// socket that anybody holds goes on taking connections.
     sockets: Mutex<Vec<TcpListener>>,
+}
+
+impl Shared {
+    fn open_connections(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
 }
 
 impl Control {
@@ -100,7 +119,7 @@ impl Control {
 
     /// Connections that are there.
     pub fn open_connections(&self) -> usize {
-        self.0.open.load(Ordering::Acquire)
+        self.0.open_connections()
     }
 
     /// Gives those who are there the time to ask once more, and so to hear that they should go.
@@ -121,9 +140,16 @@ impl Control {
 }
 
 impl<A> FrontDoor<A> {
+    /// `unparsed` hears of requests that Pingora refuses by itself.
+    ///
     /// # Errors
     /// The process has no file descriptor left.
-    pub fn new(name: &str, app: A, listeners: Vec<Listener>) -> io::Result<Self> {
+    pub fn new(
+        name: &str,
+        app: A,
+        listeners: Vec<Listener>,
+        unparsed: Option<Arc<Unparsed>>,
+    ) -> anyhow::Result<Self> {
         let sockets: io::Result<_> = listeners
             .iter()
             .map(|listener| listener.socket.try_clone())
@@ -137,6 +163,9 @@ impl<A> FrontDoor<A> {
                 closing: watch::Sender::new(false),
                 accepting: watch::Sender::new(false),
                 open: AtomicUsize::new(0),
+                census: Arc::default(),
+                load: Arc::default(),
+                unparsed,
                 sockets: Mutex::new(sockets?),
             })),
         })
@@ -268,22 +297,12 @@ fn welcome<A>(
     A: ServerApp + Send + Sync + 'static,
 {
     metrics.accepted.inc();
-    // Only a connection that is gone already refuses.
-    let _ = stream.set_nodelay(true);
     let open = Open::new(control, metrics);
-    let manner = manner.load_full();
-    let app = Arc::clone(app);
-    let shutdown = control.0.closing.subscribe();
-    tokio::spawn(async move {
-        let Some(connection) = manner.open(stream, peer, &open.metrics).await else {
-            return;
-        };
-        drop(manner);
-        let mut next = app.process_new(Box::new(connection), &shutdown).await;
-        while let Some(connection) = next {
-            next = app.process_new(connection, &shutdown).await;
-        }
-    });
+    let guest = Guest::new(stream, peer, manner.load_full(), &control.0, metrics);
+    let (app, Some(guest)) = (Arc::clone(app), guest) else {
+        return;
+    };
+    tokio::spawn(async move { guest.serve(app, &open.control.0, &open.metrics).await });
 }
 
 /// Counts a connection while it is there.

@@ -13,6 +13,7 @@ pub struct DownstreamMetrics {
     open: IntGaugeVec,
     accepted: IntCounterVec,
     refused: IntCounterVec,
+    closed: IntCounterVec,
     handshake_errors: IntCounterVec,
     certificate_expiry: GaugeVec,
 }
@@ -24,10 +25,19 @@ pub struct ListenerMetrics {
     pub open: IntGauge,
     pub accepted: IntCounter,
     pub bad_proxy_header: IntCounter,
+    pub too_many: IntCounter,
+    pub too_many_of_address: IntCounter,
+    closed: IntCounterVec,
     handshake_errors: IntCounterVec,
 }
 
 impl ListenerMetrics {
+    /// Counts a connection that was ended by us; `reason` is of a closed list.
+    pub fn closed(&self, reason: &str) {
+        let labels = [self.name.as_str(), reason];
+        self.closed.with_label_values(&labels).inc();
+    }
+
     /// Counts a handshake that failed; `reason` is of a closed list.
     pub fn tls_fault(&self, reason: &str) {
         let labels = [self.name.as_str(), reason];
@@ -53,6 +63,11 @@ impl DownstreamMetrics {
                 "Connections of clients that were closed unserved.",
                 &["listener", "reason"],
             )?,
+            closed: maker.counters(
+                "portcullis_downstream_connections_closed_total",
+                "Connections of clients that the gateway ended because of what they did.",
+                &["listener", "reason"],
+            )?,
             handshake_errors: maker.counters(
                 "portcullis_downstream_tls_handshake_errors_total",
                 "TLS handshakes of clients that failed.",
@@ -74,11 +89,15 @@ impl DownstreamMetrics {
             open: self.open.with_label_values(&[name]),
             accepted: self.accepted.with_label_values(&[name]),
             bad_proxy_header: refused("bad_proxy_header"),
+            too_many: refused("max_connections"),
+            too_many_of_address: refused("max_connections_per_address"),
+            closed: self.closed.clone(),
             handshake_errors: self.handshake_errors.clone(),
         };
         // The commonest; the others come with their first event.
         let labels = [name, "closed"];
         self.handshake_errors.with_label_values(&labels);
+        self.closed.with_label_values(&[name, "idle"]);
         metrics
     }
 

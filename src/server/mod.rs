@@ -18,6 +18,7 @@ use entrances::Entrances;
 use parking_lot::Mutex;
 use pingora::{
     apps::{HttpServerOptions, ServerApp},
+    protocols::http::v2::server::H2Options,
     proxy::{HttpProxy, http_proxy},
     server::{RunArgs, Server as PingoraServer, ShutdownWatch, configuration::ServerConf},
     services::background::{BackgroundService, GenBackgroundService, background_service},
@@ -32,7 +33,7 @@ pub use upgrade::Legacy;
 use crate::{
     admin::{Admin, INTERVAL, Status},
     config::{LogFormat, ProcessSettings, Settings},
-    gateway::{AccessLog, Format, Gateway, Recorder},
+    gateway::{AccessLog, Format, Gateway, Recorder, Unparsed},
     lifecycle::{self, Lifecycle, Reloader},
     listener::{FrontDoor, Inherited},
     metrics::Metrics,
@@ -115,12 +116,12 @@ impl Server {
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, server_conf());
         let conf = Arc::clone(&pingora.configuration);
         pingora.bootstrap();
+        let unparsed = Some(Arc::new(Unparsed::new(&metrics, &recorder)));
         let proxy = build_proxy(gateway, &conf);
-        let door = FrontDoor::new("gateway", proxy, entrances.clients).context("listeners")?;
+        let door = FrontDoor::new("gateway", proxy, entrances.clients, unparsed)?;
         let gateway_door = door.control();
         pingora.add_service(door);
-        let door =
-            FrontDoor::new("admin", admin_app, vec![entrances.admin]).context("listeners")?;
+        let door = FrontDoor::new("admin", admin_app, vec![entrances.admin], None)?;
         let admin_door = door.control();
         pingora.add_service(door.with_threads(1));
         let upkeep = SiteService(Mutex::new(Some((site, reloads))));
@@ -154,7 +155,7 @@ impl Server {
         A: ServerApp + Send + Sync + 'static,
     {
         let listener = entrances::internal(address, &mut Inherited::default(), &self.metrics)?;
-        let door = FrontDoor::new(name, app, vec![listener])?;
+        let door = FrontDoor::new(name, app, vec![listener], None)?;
         self.pingora.add_service(door.with_threads(1));
         Ok(())
     }
@@ -196,6 +197,25 @@ fn server_conf() -> ServerConf {
     }
 }
 
+/// What an HTTP/2 client may take (RFC 9113 §6.5.2). The library ends floods of CONTINUATION by the
+/// bound on header lists (RUSTSEC-2024-0332), and made-up mistakes by that on resets (CVE-2025-8671);
+/// other floods are ended by the listener.
+fn http2_options() -> H2Options {
+    const STREAMS: u32 = 100;
+    const HEADER_LIST: u32 = 64 * 1024;
+    const STREAM_WINDOW: u32 = 256 * 1024;
+    const CONNECTION_WINDOW: u32 = 1024 * 1024;
+    const RESETS_BY_US: usize = 100;
+    let mut options = H2Options::new();
+    options
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADER_LIST)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_local_error_reset_streams(Some(RESETS_BY_US));
+    options
+}
+
 fn build_proxy(gateway: Gateway, conf: &Arc<ServerConf>) -> HttpProxy<Gateway> {
     let mut proxy = http_proxy(conf, gateway);
     let mut options = HttpServerOptions::default();
@@ -203,6 +223,7 @@ fn build_proxy(gateway: Gateway, conf: &Arc<ServerConf>) -> HttpProxy<Gateway> {
     options.allow_connect_method_proxying = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     proxy.server_options = Some(options);
+    proxy.h2_options = Some(http2_options());
     proxy
 }
 

@@ -454,3 +454,104 @@ fn the_proxy_protocol_is_taken_from_those_who_may_speak_it() {
         ["127.0.0.1"]
     );
 }
+
+#[test]
+fn slow_headers_and_silence_end() {
+    let limits = "[listen.limits]\nheader_timeout = \"200ms\"\nidle_timeout = \"400ms\"\n";
+    let harness = Harness::with(&format!("{limits}{ROUTES}"));
+    let mut silent = harness.connect();
+    assert!(silent.is_closed(), "nothing was said");
+    let mut half = harness.connect();
+    half.write(b"GET / HTTP/1.1\r\nHost:");
+    assert!(half.is_closed(), "half a header");
+    let mut idle = harness.connect();
+    let request = b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(idle.send(request).status, 200);
+    assert!(idle.is_closed(), "nothing more was said");
+    let mut second = harness.connect();
+    assert_eq!(second.send(request).status, 200);
+    second.write(b"GET / HTTP/1.1\r\n");
+    assert!(second.is_closed(), "half a second header");
+    let closed = |reason, count| {
+        let gateway = harness.gateway;
+        format!(
+            "portcullis_downstream_connections_closed_total{{listener=\"{gateway}\",reason=\"{reason}\"}} {count}\n"
+        )
+    };
+    wait_for("the counts", || {
+        let metrics = harness.admin("/metrics").body;
+        metrics.contains(&closed("header_timeout", 3)) && metrics.contains(&closed("idle", 1))
+    });
+}
+
+#[test]
+fn connections_have_an_age() {
+    let harness = Harness::with(&format!("[listen.limits]\nmax_age = \"100ms\"\n{ROUTES}"));
+    let mut connection = harness.connect();
+    let request = b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n";
+    wait_for("the last answer", || {
+        connection.send(request).header("connection") == Some("close")
+    });
+    assert!(connection.is_closed());
+}
+
+#[test]
+fn too_many_connections_are_turned_away() {
+    for (limit, reason) in [
+        ("max_connections", "max_connections"),
+        ("max_connections_per_address", "max_connections_per_address"),
+    ] {
+        let harness = Harness::with(&format!("[listen.limits]\n{limit} = 2\n{ROUTES}"));
+        let request = b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut held = [harness.connect(), harness.connect()];
+        for connection in &mut held {
+            assert_eq!(connection.send(request).status, 200);
+        }
+        let mut third = harness.connect();
+        let answer = third.read(false).unwrap();
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("1"))
+        );
+        assert!(third.is_closed());
+        let metrics = harness.admin("/metrics").body;
+        let refused = format!(
+            "refused_total{{listener=\"{}\",reason=\"{reason}\"}} 1\n",
+            harness.gateway
+        );
+        assert!(metrics.contains(&refused), "{metrics}");
+        drop(held);
+        wait_for("a free place", || {
+            let mut connection = harness.connect();
+            connection.write(request);
+            connection
+                .read(false)
+                .is_some_and(|answer| answer.status == 200)
+        });
+    }
+}
+
+#[test]
+fn too_many_requests_are_shed_while_the_admin_listener_answers() {
+    let upstream = crate::support::RawServer::start(|_, mut stream| {
+        // Answers never.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let harness = Harness::with(&format!(
+        "[listen.limits]\nmax_requests = 1\n\
+         [[route]]\npath = \"/slow\"\npublic = true\nupstream = \"http://{}\"\n",
+        upstream.address
+    ));
+    let mut slow = harness.connect();
+    slow.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for("the first request", || {
+        harness
+            .admin("/metrics")
+            .body
+            .contains("in_flight{route=\"/slow\"} 1")
+    });
+    let answer = harness.get_with("/slow", "");
+    assert_eq!(answer.refusal(), (503, "overloaded".to_owned()));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(harness.admin("/readyz").status, 200);
+}

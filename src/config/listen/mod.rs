@@ -1,12 +1,14 @@
 //! `[listen]`: where connections come in, how, and whose word is taken.
 
 mod certificate;
+mod limits;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use rustls::RootCertStore;
 
 pub use certificate::{ServerCertificate, Unusable};
+pub use limits::ConnectionLimits;
 
 use super::{
     check::Context,
@@ -35,6 +37,7 @@ pub struct Listen {
     /// The first one is shown to clients that name nobody we know.
     pub certificates: Vec<ServerCertificate>,
     pub client_certificates: ClientCertificates,
+    pub limits: ConnectionLimits,
 }
 
 impl Listen {
@@ -75,6 +78,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<Listen> {
         .map(|table| certificate::read(table, context))
         .collect();
     let client_certificates = client_certificates(&mut section, context);
+    let limits = limits::read(&mut section);
     let tls = https.as_ref().is_some_and(|list| !list.value.is_empty());
     if tls && !has_tables {
         section.error(
@@ -104,6 +108,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<Listen> {
         trusted_proxies,
         certificates: certificates.into_iter().collect::<Option<_>>()?,
         client_certificates: client_certificates?,
+        limits,
     })
 }
 
