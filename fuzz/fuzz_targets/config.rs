@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use portcullis::{
     config::{Environment, Severity, Source, load_source},
     domain::KnownMethod,
-    metrics::Metrics,
+    metrics::{Metrics, Zeros},
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
             let held: Vec<_> = routes
                 .routes()
                 .iter()
-                .map(|route| metrics.route(&route.name, route.methods))
+                .map(|route| metrics.route(&route.name, Zeros::Of(route.methods)))
                 .collect();
             metrics.encode().expect("metrics are written");
             drop(held);

@@ -11,9 +11,12 @@ use crate::{
     config::LimitSettings,
     domain::{Route, RouteTable},
     limits::Limiters,
-    metrics::{Metrics, RouteMetrics, UpstreamMetrics},
+    metrics::{Metrics, RouteMetrics, UpstreamMetrics, Zeros},
     upstream::Upstream,
 };
+
+/// Above this a scrape would be megabytes of zeros.
+const MANY_ROUTES: usize = 200;
 
 /// One configuration, in force for the requests that hold it.
 pub struct Snapshot {
@@ -57,10 +60,14 @@ impl Snapshot {
             upstream,
         };
         let routes = parts.routes.routes();
+        let zeros = |route: &Route| match routes.len() > MANY_ROUTES {
+            true => Zeros::Hidden,
+            false => Zeros::Of(route.methods),
+        };
         Self {
             route_metrics: routes
                 .iter()
-                .map(|route| metrics.route(&route.name, route.methods))
+                .map(|route| metrics.route(&route.name, zeros(route)))
                 .collect(),
             no_route: metrics.no_route(),
             upstreams: parts.upstreams.into_iter().map(upstream).collect(),

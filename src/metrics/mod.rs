@@ -29,13 +29,13 @@ pub use issuer::{
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use rate::RateLimitMetrics;
 pub use response_cache::{CacheResult, ResponseCacheMetrics};
-pub use route::{Phase, RouteMetrics};
+pub use route::{Phase, RouteMetrics, Zeros};
 pub use totals::{IssuerCounts, ListenerCounts, RouteCounts, Times, Totals, UpstreamCounts};
 pub use upstream::UpstreamMetrics;
 
 use crate::{
     config::{LogLevel, NO_ROUTE},
-    domain::{Methods, Reason},
+    domain::Reason,
 };
 use issuer::IssuerFamilies;
 
@@ -141,14 +141,14 @@ impl Metrics {
         self.log_messages[level as usize].inc_by(count);
     }
 
-    /// The handles of a route with these methods.
-    pub fn route(&self, name: &str, methods: Methods) -> Arc<RouteMetrics> {
-        self.routes.route(name, Some(methods))
+    /// The handles of a route.
+    pub fn route(&self, name: &str, zeros: Zeros) -> Arc<RouteMetrics> {
+        self.routes.route(name, zeros)
     }
 
     /// The handles for requests that no route matched.
     pub fn no_route(&self) -> Arc<RouteMetrics> {
-        self.routes.route(NO_ROUTE, None)
+        self.routes.route(NO_ROUTE, Zeros::All)
     }
 
     /// The handles of a key manager.
@@ -204,11 +204,13 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{
         route::{CODES, SHOWN_CODES},
         *,
     };
-    use crate::domain::KnownMethod;
+    use crate::domain::{KnownMethod, Methods};
 
     fn series(metrics: &Metrics) -> Vec<String> {
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
@@ -225,7 +227,10 @@ mod tests {
     #[test]
     fn every_series_of_ours_is_there_before_the_first_request() {
         let metrics = Metrics::new().unwrap();
-        let (route, none) = (metrics.route("a", only_get()), metrics.no_route());
+        let (route, none) = (
+            metrics.route("a", Zeros::Of(only_get())),
+            metrics.no_route(),
+        );
         let (issuer, _upstream) = (metrics.issuer("i"), metrics.upstream("u"));
         let before = series(&metrics);
         for method in [KnownMethod::Get, KnownMethod::Head] {
@@ -243,9 +248,30 @@ mod tests {
     }
 
     #[test]
+    fn hidden_zeros_show_what_is_counted() {
+        let metrics = Metrics::new().unwrap();
+        let route = metrics.route("a", Zeros::Hidden);
+        let of_route = || {
+            let all = series(&metrics);
+            all.into_iter()
+                .filter(|line| line.contains("route=\"a\""))
+                .collect::<Vec<_>>()
+        };
+        assert!(of_route().len() < 10, "{:?}", of_route());
+        route.count(KnownMethod::Get, StatusCode::OK, Reason::Active);
+        route.observe(StatusCode::OK, Duration::ZERO, Duration::ZERO);
+        let shown = of_route();
+        assert!(shown.len() > 20, "{shown:?}");
+        assert!(!shown.iter().any(|line| line.contains("4xx")));
+    }
+
+    #[test]
     fn counts_land_where_they_belong() {
         let metrics = Metrics::new().unwrap();
-        let (route, none) = (metrics.route("a", only_get()), metrics.no_route());
+        let (route, none) = (
+            metrics.route("a", Zeros::Of(only_get())),
+            metrics.no_route(),
+        );
         for code in [StatusCode::OK, StatusCode::IM_A_TEAPOT] {
             route.count(KnownMethod::Get, code, Reason::Active);
         }
@@ -271,13 +297,13 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let empty = series(&metrics);
         let old = (
-            metrics.route("a", Methods::ANY),
+            metrics.route("a", Zeros::All),
             metrics.issuer("i"),
             metrics.upstream("u"),
         );
         old.0
             .count(KnownMethod::Get, StatusCode::OK, Reason::Active);
-        let new = metrics.route("a", Methods::ANY);
+        let new = metrics.route("a", Zeros::All);
         drop(old);
         assert_eq!(metrics.decided(Reason::Active), 1);
         drop(new);

@@ -1,6 +1,9 @@
 //! `portcullis_http_…` and the decisions: what is counted for each route.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::StatusCode;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -57,13 +60,33 @@ pub struct RouteMetrics {
     decisions: Arc<Row>,
     pub in_flight: IntGauge,
     /// By code class, 1xx to 5xx.
-    pub(super) duration: [Histogram; 5],
-    overhead: Histogram,
+    duration: [OnceLock<Histogram>; 5],
+    overhead: OnceLock<Histogram>,
     request_bytes: IntCounter,
     response_bytes: IntCounter,
     /// By [`Phase`].
     aborts: [IntCounter; 3],
     families: RouteFamilies,
+}
+
+/// Which series of a route are shown while they are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zeros {
+    All,
+    /// Those of these methods.
+    Of(Methods),
+    /// None: with very many routes a scrape would be all zeros.
+    Hidden,
+}
+
+impl Zeros {
+    fn has(self, method: KnownMethod) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(methods) => methods.has(method),
+            Self::Hidden => false,
+        }
+    }
 }
 
 /// How far a request had come when its client went away.
@@ -134,15 +157,15 @@ impl RouteFamilies {
         })
     }
 
-    /// The handles of a route; `methods` are those whose zeros are shown, `None` all.
-    pub fn route(&self, name: &str, methods: Option<Methods>) -> Arc<RouteMetrics> {
+    /// The handles of a route, and which of its series are there before they count.
+    pub fn route(&self, name: &str, zeros: Zeros) -> Arc<RouteMetrics> {
         let route = self.roster.get(name, || RouteMetrics {
             name: name.to_owned(),
             requests: self.requests.row(name),
             decisions: self.decisions.row(name),
             in_flight: self.in_flight.with_label_values(&[name]),
-            duration: CLASSES.map(|class| self.duration.with_label_values(&[name, class])),
-            overhead: self.overhead.with_label_values(&[name]),
+            duration: Default::default(),
+            overhead: OnceLock::new(),
             request_bytes: self.request_bytes.with_label_values(&[name]),
             response_bytes: self.response_bytes.with_label_values(&[name]),
             aborts: PHASES.map(|phase| self.aborts.with_label_values(&[name, phase])),
@@ -151,9 +174,15 @@ impl RouteFamilies {
         // Also where the handles were there already: the methods may be others now.
         route.requests.show(|column| {
             column % CODE_COLUMNS < SHOWN_CODES
-                && methods
-                    .is_none_or(|methods| methods.has(KnownMethod::ALL[column / CODE_COLUMNS]))
+                && zeros.has(KnownMethod::ALL[column / CODE_COLUMNS])
         });
+        route.decisions.show(|_| zeros != Zeros::Hidden);
+        if zeros != Zeros::Hidden {
+            for class in 0..CLASSES.len() {
+                route.duration(class);
+            }
+            route.overhead();
+        }
         route
     }
 
@@ -201,8 +230,24 @@ impl RouteMetrics {
 
     /// Times of a finished request: all of it, and what the gateway itself took.
     pub fn observe(&self, code: StatusCode, total: Duration, overhead: Duration) {
-        self.duration[class(code)].observe(total.as_secs_f64());
-        self.overhead.observe(overhead.as_secs_f64());
+        self.duration(class(code)).observe(total.as_secs_f64());
+        self.overhead().observe(overhead.as_secs_f64());
+    }
+
+    /// The times that have been observed, by code class.
+    pub(super) fn durations(&self) -> [Option<&Histogram>; 5] {
+        self.duration.each_ref().map(OnceLock::get)
+    }
+
+    fn duration(&self, class: usize) -> &Histogram {
+        let labels = [self.name.as_str(), CLASSES[class]];
+        self.duration[class].get_or_init(|| self.families.duration.with_label_values(&labels))
+    }
+
+    fn overhead(&self) -> &Histogram {
+        let labels = [self.name.as_str()];
+        self.overhead
+            .get_or_init(|| self.families.overhead.with_label_values(&labels))
     }
 
     /// Bytes of the bodies of a finished request, there and back.

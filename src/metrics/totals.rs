@@ -183,7 +183,8 @@ impl Metrics {
             ..Totals::default()
         };
         for route in self.routes.all() {
-            for (class, histogram) in route.duration.iter().enumerate() {
+            for (class, histogram) in route.durations().into_iter().enumerate() {
+                let Some(histogram) = histogram else { continue };
                 totals.classes[class] += histogram.get_sample_count();
                 totals.latency.add(histogram);
             }
@@ -207,7 +208,8 @@ impl Metrics {
     pub fn route_requests(&self) -> Vec<(String, u64)> {
         let routes = self.routes.all();
         let requests = |route: &super::RouteMetrics| -> u64 {
-            route.duration.iter().map(Histogram::get_sample_count).sum()
+            let counts = route.durations().into_iter().flatten();
+            counts.map(Histogram::get_sample_count).sum()
         };
         routes
             .iter()
@@ -218,13 +220,15 @@ impl Metrics {
     pub fn route_counts(&self, name: &str) -> Option<RouteCounts> {
         let route = self.routes.find(name)?;
         let mut latency = Times::default();
-        for histogram in &route.duration {
+        for histogram in route.durations().into_iter().flatten() {
             latency.add(histogram);
         }
         Some(RouteCounts {
             name: route.name.clone(),
             in_flight: route.in_flight.get(),
-            classes: route.duration.each_ref().map(Histogram::get_sample_count),
+            classes: route
+                .durations()
+                .map(|times| times.map_or(0, Histogram::get_sample_count)),
             latency,
         })
     }
@@ -298,12 +302,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{KnownMethod, Methods};
+    use crate::{domain::KnownMethod, metrics::Zeros};
 
     #[test]
     fn sums_and_rows_tell_what_was_counted() {
         let metrics = Metrics::new().unwrap();
-        let one = metrics.route("one", Methods::ANY);
+        let one = metrics.route("one", Zeros::All);
         let none = metrics.no_route();
         let before = metrics.totals();
         for (route, status, why, millis) in [
