@@ -122,6 +122,7 @@ fn every_metric() -> String {
     let _held = (
         metrics.no_route(),
         metrics.issuer("i"),
+        metrics.upstream("u").address("a"),
         metrics.upstream("u"),
         metrics.rate_limit("l"),
         metrics.downstream.listener("l"),
@@ -307,7 +308,8 @@ fn reference(which: Tables<'_>, keep: impl Fn(&str, &str, bool) -> bool) -> Stri
 
 /// The certificate and its key, which one scheme needs: examples elsewhere.
 fn is_certificate(table: &str, key: &str) -> bool {
-    table == "keymanager.tls" && ["certFile", "keyFile"].contains(&key)
+    (table == "keymanager.tls" && ["certFile", "keyFile"].contains(&key))
+        || (table == "upstreams.orders.tls" && ["cert_file", "key_file"].contains(&key))
 }
 
 /// The files that the configurations of file and pages name.
@@ -462,6 +464,7 @@ fn every_key_of_the_file_is_known() {
                     "twice",
                     "both say where to ask",
                     "there is no `refresh`",
+                    "nothing is chosen by `hash_key`",
                     "both say which path goes on",
                     "has no place beside `redirect` and `respond`",
                     "a route has one of `redirect` and `respond`",

@@ -57,7 +57,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("socket2", &["listener"]),
     ("tokio_rustls", &["listener"]),
     ("toml", &["config"]),
-    ("x509_parser", &["config"]),
+    ("x509_parser", &["config", "upstream"]),
     ("hyper_util", &["auth"]),
     ("hyper_rustls", &["auth"]),
     (

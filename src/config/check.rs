@@ -12,6 +12,7 @@ use super::{
     settings::{AdminSettings, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings},
     tracing,
     tree::Table,
+    upstream::Upstreams,
 };
 
 const DEFAULT_ADMIN: SocketAddr =
@@ -48,7 +49,8 @@ pub fn settings(
         rates: &rates,
         sizes: &limits.sizes,
     };
-    let routes = route::read(&mut root, &common);
+    let upstreams = Upstreams::read(&mut root, &context);
+    let routes = route::read(&mut root, &common, upstreams);
     let admin = admin(&mut root, &context);
     let log = log(&mut root);
     let tracing = tracing::read(&mut root);
@@ -223,7 +225,7 @@ fn log(root: &mut Section<'_>) -> LogSettings {
 }
 
 /// One of a few words.
-fn choice<T: Copy>(
+pub fn choice<T: Clone>(
     section: &mut Section<'_>,
     key: &'static str,
     choices: &[(&str, T)],
@@ -235,5 +237,5 @@ fn choice<T: Copy>(
         let what = format!("`{key}` is one of {}", words.join(", "));
         section.error(&place, what, "");
     }
-    chosen.map(|(_, choice)| *choice)
+    chosen.map(|(_, choice)| choice.clone())
 }

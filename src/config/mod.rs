@@ -38,7 +38,12 @@ pub use settings::{
     CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, LimitSettings,
     LogFormat, LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings,
     RefreshSettings, ResponseCacheSettings, Settings, TierSettings, TlsSettings,
-    TokenCacheSettings, TracingSettings, UpstreamSettings,
+    TokenCacheSettings, TracingSettings,
+};
+pub use upstream::{
+    Balance, BreakerSettings, EjectionSettings, ExpectedStatus, HashKey, HealthCheckSettings,
+    Protocol, RetrySettings, ServerSettings, TimeoutSettings, UpstreamSettings,
+    UpstreamTlsSettings,
 };
 
 /// Settings that may be used, and what the operator should know about them.

@@ -89,7 +89,8 @@ pub fn certificates(
     }
 }
 
-fn private_key(
+/// The private key in a file.
+pub fn private_key(
     section: &Section<'_>,
     file: &Placed<String>,
     context: &Context<'_>,

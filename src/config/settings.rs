@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::Listen;
+use super::{Listen, upstream::UpstreamSettings};
 use crate::domain::{RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits};
 
 /// A whole configuration.
@@ -234,21 +234,6 @@ impl Default for ResponseCacheSettings {
             max_bytes: 64 << 20,
             max_object_bytes: 1 << 20,
         }
-    }
-}
-
-/// Where a route's requests go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamSettings {
-    pub host: String,
-    pub port: u16,
-    pub tls: bool,
-}
-
-impl UpstreamSettings {
-    /// `host:port`: the `upstream` label.
-    pub fn name(&self) -> String {
-        format!("{}:{}", self.host, self.port)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What becomes of a request that may pass.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -17,6 +19,8 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Forward {
     pub upstream: UpstreamId,
+    /// Longest time to the end of an answer, instead of the upstream's; zero: no limit.
+    pub timeout: Option<Duration>,
     /// `None`: the path goes on as it came.
     pub rewrite: Option<Rewrite>,
 }

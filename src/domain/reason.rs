@@ -118,6 +118,10 @@ reasons! {
     IntrospectionOverloaded = "introspection_overloaded", Error;
     /// Too many requests are under way.
     Overloaded = "overloaded", Error;
+    /// Every address of the upstream is out.
+    NoUpstream = "no_upstream", Error;
+    /// Every address of the upstream has as many requests as it may have.
+    UpstreamOverloaded = "upstream_overloaded", Error;
     /// No connection to the upstream.
     UpstreamConnect = "upstream_connect", Error;
     /// The upstream did not answer in time.

@@ -260,6 +260,7 @@ mod tests {
             access: Access::Token(Policy::default()),
             action: Action::Forward(Forward {
                 upstream: UpstreamId(0),
+                timeout: None,
                 rewrite: None,
             }),
             identity_headers: Box::default(),

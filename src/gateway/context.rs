@@ -9,8 +9,8 @@ use http::StatusCode;
 use prometheus::IntGauge;
 
 use super::{
-    Snapshot, caller::Caller, limits::Nearest, respond::Refusal, response_cache::Cached,
-    token_end::TokenEnd,
+    Snapshot, attempt::Attempt, caller::Caller, limits::Nearest, respond::Refusal,
+    response_cache::Cached, token_end::TokenEnd,
 };
 use crate::{
     auth::{From, Moment},
@@ -52,6 +52,7 @@ pub struct Context {
     pub token_end: Option<TokenEnd>,
     /// The rate limit that is nearest to refusing this caller.
     pub nearest_limit: Option<Nearest>,
+    pub attempt: Attempt,
     in_flight: Option<InFlight>,
 }
 
@@ -118,6 +119,7 @@ impl Context {
             cached: None,
             token_end: None,
             nearest_limit: None,
+            attempt: Attempt::default(),
             in_flight: None,
         }
     }

@@ -68,7 +68,7 @@ impl Gateway {
             total,
             auth_wait: context.wait,
             upstream_time,
-            upstream: upstream.map(|upstream| upstream.name.as_str()),
+            upstream: upstream.map(|upstream| upstream.name()),
             upstream_reused: context.upstream.reused,
             bytes_in,
             bytes_out,

@@ -9,7 +9,7 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
 };
 
-use super::{caller::Way, context::Context, snapshot::Known};
+use super::{caller::Way, context::Context};
 use crate::{
     domain::{Grpc, HeaderChanges, Route},
     telemetry::{TRACEPARENT, TRACESTATE},
@@ -111,9 +111,6 @@ pub fn prepare(
     context: &Context,
 ) -> pingora::Result<()> {
     let snapshot = &context.snapshot;
-    let Some(Known { upstream, .. }) = snapshot.upstream_of(route) else {
-        return Error::e_explain(ErrorType::InternalError, "this route goes nowhere");
-    };
     let route = snapshot.route(route);
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = http::request::Parts::from(std::mem::replace(request, nothing));
@@ -129,7 +126,8 @@ pub fn prepare(
     if !route.forward_token {
         headers.remove(header::AUTHORIZATION);
     }
-    let host = headers.insert(header::HOST, upstream.host.clone());
+    let host = context.attempt.host().cloned();
+    let host = host.and_then(|own| headers.insert(header::HOST, own));
     way.tell(headers, host);
     if let Some(grant) = context.grant() {
         for (name, claim) in &route.identity_headers {

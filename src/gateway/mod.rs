@@ -1,12 +1,14 @@
 //! The proxy: route → token → verdict → policy → permit → upstream.
 //!
 //! Each hook of Pingora's pipeline is a few lines here and says where the work is done. The order of
-//! steps is the order of lines in `Gateway::authorize`.
+//! steps is the order of lines in `authorize.rs`.
 
 mod access_log;
 mod address;
 mod answer;
 mod arrival;
+mod attempt;
+mod authorize;
 mod caller;
 mod compression;
 mod context;
@@ -28,7 +30,10 @@ mod unparsed;
 mod upgrade;
 mod verify;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -50,16 +55,11 @@ pub use recorder::Recorder;
 pub use snapshot::{Parts, Snapshot};
 pub use unparsed::Unparsed;
 
-use crate::{
-    domain::{Denial, Permit, Reason},
-    lifecycle::Lifecycle,
-    response_cache::ResponseCache,
-};
+use crate::{domain::Reason, lifecycle::Lifecycle, response_cache::ResponseCache};
+use authorize::{Decided, authorize};
 use context::Context;
 use request::host_of;
 use respond::Refusal;
-use routing::{Found, find_route};
-use verify::verify;
 
 /// Answers requests by the configuration that is in force.
 pub struct Gateway {
@@ -85,41 +85,6 @@ impl Gateway {
         }
     }
 
-    /// Decides about a request. Everything before the permit happens here, in this order.
-    async fn authorize(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-    ) -> Result<Decided, Refusal> {
-        // Held apart from the context, which changes on the way.
-        let snapshot = Arc::clone(&context.snapshot);
-        if context.is_shed {
-            return Err(Denial::Overloaded.into());
-        }
-        framing::check(session)?;
-        caller::check_door(session, &context.caller)?;
-        let found = find_route(&snapshot, session.req_header(), context)?;
-        limits::by_address(&snapshot, context)?;
-        let policy = match found {
-            Found::Public(permit) => {
-                limits::by_others(&snapshot, None, session.req_header(), context)?;
-                return Ok(Decided::Pass(permit));
-            }
-            Found::Preflight(cors) => {
-                let answer = cors::preflight(cors, session.req_header())?;
-                return Ok(Decided::Answer(Box::new(answer), Reason::Preflight));
-            }
-            Found::Protected(policy) => policy,
-        };
-        let verified = verify(&snapshot, session.req_header(), context).await?;
-        let cached = verified.from == crate::auth::From::Hit;
-        context.from = Some(verified.from);
-        let permit = policy.check(&verified.verdict, context.started.unix, cached)?;
-        let grant = permit.grant().map(|grant| &**grant);
-        limits::by_others(&snapshot, grant, session.req_header(), context)?;
-        Ok(Decided::Pass(permit))
-    }
-
     /// Writes a refusal and remembers it for the log.
     async fn refuse(
         &self,
@@ -130,13 +95,6 @@ impl Gateway {
         context.refuse(refusal);
         respond::refuse(session, refusal, context).await
     }
-}
-
-/// What becomes of a request that is not refused.
-enum Decided {
-    Pass(Permit),
-    /// The gateway answers itself.
-    Answer(Box<ResponseHeader>, Reason),
 }
 
 #[async_trait]
@@ -165,7 +123,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<bool> {
-        match self.authorize(session, context).await {
+        match authorize(session, context).await {
             Ok(Decided::Pass(permit)) => {
                 context.permit = Some(permit);
                 local::give(session, context).await
@@ -248,19 +206,38 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         context: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let known = context
-            .route
-            .and_then(|route| context.snapshot.upstream_of(route));
-        let (Some(known), Some(_)) = (known, &context.permit) else {
+        let (Some(route), Some(_)) = (context.route, &context.permit) else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a permit");
         };
-        context.upstream.started = Some(Instant::now());
+        let now = Instant::now();
+        context.upstream.started = Some(now);
         context.upstream.span = self.recorder.tracer.as_ref().map(|_| context.trace.child());
-        let mut peer = known.upstream.peer();
+        let mut peer = attempt::choose(session, context, route, now)?;
         grpc::limit_wait(&mut peer, session.req_header());
         token_end::watch(&mut peer, session, context, &self.current)?;
         upgrade::attach(&mut peer, session.req_header(), context);
         Ok(peer)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        context: &mut Context,
+        failure: Box<Error>,
+    ) -> Box<Error> {
+        attempt::fail_to_connect(context, failure)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        failure: Box<Error>,
+        context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        attempt::break_off(session, context, failure, reused)
     }
 
     async fn connected_to_upstream(
@@ -272,6 +249,7 @@ impl ProxyHttp for Gateway {
         _: Option<&Digest>,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        context.attempt.connected();
         context.upstream.reused = reused;
         if !reused {
             context.upstream.connected = Some(Instant::now());
@@ -300,6 +278,7 @@ impl ProxyHttp for Gateway {
         context.upstream.answered = Some(Instant::now());
         context.upstream.status = Some(answer.status);
         forward::check_answer(session.req_header(), answer)?;
+        context.attempt.answered(answer.status);
         forward::strip_answer(answer);
         response_cache::observe(self.response_cache, session, answer, context);
         Ok(())
@@ -327,6 +306,17 @@ impl ProxyHttp for Gateway {
             recorder::tell_times(answer, context)?;
         }
         response_cache::sign(session, answer, context)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        context.attempt.check_deadline()?;
+        Ok(None)
     }
 
     async fn fail_to_proxy(

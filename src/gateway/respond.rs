@@ -9,7 +9,7 @@ use pingora::{
     ErrorSource, ErrorType, http::ResponseHeader, protocols::http::ServerSession, proxy::Session,
 };
 
-use super::{answer, context::Context, limits::TOO_LARGE};
+use super::{answer, attempt, context::Context, limits::TOO_LARGE};
 use crate::{
     auth::Unavailable,
     domain::{Denial, Grpc, Reason, grpc_status},
@@ -18,6 +18,11 @@ use crate::{
 /// Bodies up to here are read to their end, so that the connection can be kept; longer ones close
 /// it. Either way the next request cannot be mistaken for the rest of this one.
 const DRAINED_BODY: u64 = 64 * 1024;
+
+/// Seconds until an upstream may be there again: about one round of checks.
+const NO_UPSTREAM_RETRY: u32 = 5;
+/// Seconds until it may have less to do.
+const OVERLOADED_RETRY: u32 = 1;
 
 /// An answer that is not the upstream's.
 #[derive(Clone, Debug)]
@@ -97,6 +102,9 @@ impl Refusal {
         const BROKEN_UPSTREAM: &str = "The service behind this gateway broke off its answer";
         const BAD_REQUEST: &str = "The request cannot be understood";
         const SLOW_CLIENT: &str = "The request did not arrive in time";
+        if let Some(refusal) = Self::of_choice(failure.etype()) {
+            return Some(refusal);
+        }
         Some(match (failure.esource(), failure.etype()) {
             (ErrorSource::Downstream, ReadTimedout) => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -141,6 +149,27 @@ impl Refusal {
                 Reason::Internal,
                 "The gateway failed",
             ),
+        })
+    }
+
+    /// There is no address to send the request to.
+    fn of_choice(kind: &ErrorType) -> Option<Self> {
+        let (reason, detail, seconds) = match kind {
+            ErrorType::Custom(attempt::NO_UPSTREAM) => (
+                Reason::NoUpstream,
+                "The service behind this gateway is down",
+                NO_UPSTREAM_RETRY,
+            ),
+            ErrorType::Custom(attempt::OVERLOADED) => (
+                Reason::UpstreamOverloaded,
+                "The service behind this gateway has too much to do",
+                OVERLOADED_RETRY,
+            ),
+            _ => return None,
+        };
+        Some(Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail)
         })
     }
 

@@ -79,7 +79,7 @@ pub fn cache_key(session: &Session, context: &Context) -> Result<CacheKey> {
     let key = key(
         &cached.resource,
         route,
-        &upstream.name,
+        upstream.name(),
         policy.scope,
         caller,
     );

@@ -11,8 +11,8 @@ use crate::{
     config::LimitSettings,
     domain::{Route, RouteTable},
     limits::Limiters,
-    metrics::{Metrics, RouteMetrics, UpstreamMetrics, Zeros},
-    upstream::Upstream,
+    metrics::{Metrics, RouteMetrics, Zeros},
+    upstream::Pool,
 };
 
 /// Above this a scrape would be megabytes of zeros.
@@ -25,7 +25,7 @@ pub struct Snapshot {
     route_metrics: Vec<Arc<RouteMetrics>>,
     no_route: Arc<RouteMetrics>,
     /// In the order of [`crate::domain::UpstreamId`].
-    upstreams: Vec<Known>,
+    upstreams: Vec<Arc<Pool>>,
     pub(super) protected: Protected,
     /// Whether any route has its answers kept.
     pub(super) keeps_answers: bool,
@@ -34,18 +34,11 @@ pub struct Snapshot {
     pub(super) verifier: Option<Arc<Verifier>>,
 }
 
-/// An upstream with its name for logs and its metrics.
-pub(super) struct Known {
-    pub name: String,
-    pub upstream: Upstream,
-    pub metrics: Arc<UpstreamMetrics>,
-}
-
 /// What a snapshot is made of.
 pub struct Parts {
     pub routes: RouteTable,
-    /// In the order of [`crate::domain::UpstreamId`], with their names.
-    pub upstreams: Vec<(String, Upstream)>,
+    /// In the order of [`crate::domain::UpstreamId`].
+    pub upstreams: Vec<Arc<Pool>>,
     pub verifier: Option<Arc<Verifier>>,
     pub limits: LimitSettings,
     /// In the order of `limits.rates`.
@@ -54,11 +47,6 @@ pub struct Parts {
 
 impl Snapshot {
     pub fn new(parts: Parts, metrics: &Metrics) -> Self {
-        let upstream = |(name, upstream): (String, Upstream)| Known {
-            metrics: metrics.upstream(&name),
-            name,
-            upstream,
-        };
         let routes = parts.routes.routes();
         let zeros = |route: &Route| match routes.len() > MANY_ROUTES {
             true => Zeros::Hidden,
@@ -70,7 +58,7 @@ impl Snapshot {
                 .map(|route| metrics.route(&route.name, zeros(route)))
                 .collect(),
             no_route: metrics.no_route(),
-            upstreams: parts.upstreams.into_iter().map(upstream).collect(),
+            upstreams: parts.upstreams,
             protected: Protected::new(routes.iter()),
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
@@ -96,8 +84,13 @@ impl Snapshot {
         }
     }
 
+    /// All upstreams.
+    pub fn upstreams(&self) -> &[Arc<Pool>] {
+        &self.upstreams
+    }
+
     /// The upstream of the route at `position`; `None` when the gateway answers itself.
-    pub(super) fn upstream_of(&self, position: usize) -> Option<&Known> {
+    pub(super) fn upstream_of(&self, position: usize) -> Option<&Arc<Pool>> {
         let forward = self.route(position).forward()?;
         Some(&self.upstreams[forward.upstream.0])
     }

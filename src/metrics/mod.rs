@@ -31,7 +31,7 @@ pub use rate::RateLimitMetrics;
 pub use response_cache::{CacheResult, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics, Zeros};
 pub use totals::{IssuerCounts, ListenerCounts, RouteCounts, Times, Totals, UpstreamCounts};
-pub use upstream::UpstreamMetrics;
+pub use upstream::{AddressMetrics, UpstreamMetrics};
 
 use crate::{
     config::{LogLevel, NO_ROUTE},

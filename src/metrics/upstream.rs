@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
     CLASSES, class,
@@ -24,6 +24,9 @@ pub struct UpstreamMetrics {
     pub errors_connect: IntCounter,
     pub errors_timeout: IntCounter,
     pub errors_reset: IntCounter,
+    pub retries: IntCounter,
+    pub ejections: IntCounter,
+    pub overloaded: IntCounter,
     families: UpstreamFamilies,
 }
 
@@ -47,6 +50,34 @@ impl UpstreamMetrics {
             connections_reused: self.connections_reused.get(),
         }
     }
+
+    /// The handles of one of its addresses.
+    pub fn address(&self, address: &str) -> Arc<AddressMetrics> {
+        let (upstream, families) = (self.name.as_str(), &self.families);
+        let healthy = families.healthy.with_label_values(&[upstream, address]);
+        let name = AddressMetrics::name(upstream, address);
+        families.addresses.get(&name, || AddressMetrics {
+            upstream: upstream.to_owned(),
+            address: address.to_owned(),
+            healthy,
+            families: families.clone(),
+        })
+    }
+}
+
+/// The handles of one address of an upstream; its series goes with them.
+pub struct AddressMetrics {
+    upstream: String,
+    address: String,
+    /// 1, or 0 while it gets no requests.
+    pub healthy: IntGauge,
+    families: UpstreamFamilies,
+}
+
+impl AddressMetrics {
+    fn name(upstream: &str, address: &str) -> String {
+        format!("{upstream} {address}")
+    }
 }
 
 /// The metrics that have an `upstream` label.
@@ -57,7 +88,12 @@ pub struct UpstreamFamilies {
     connect: HistogramVec,
     connections: IntCounterVec,
     errors: IntCounterVec,
+    retries: IntCounterVec,
+    ejections: IntCounterVec,
+    overloaded: IntCounterVec,
+    healthy: IntGaugeVec,
     roster: Roster<UpstreamMetrics>,
+    addresses: Roster<AddressMetrics>,
 }
 
 const ERRORS: [&str; 3] = ["connect", "timeout", "reset"];
@@ -92,7 +128,28 @@ impl UpstreamFamilies {
                 "Requests that an upstream failed.",
                 &["upstream", "reason"],
             )?,
+            retries: maker.counters(
+                "portcullis_upstream_retries_total",
+                "Requests that were tried again.",
+                &["upstream"],
+            )?,
+            ejections: maker.counters(
+                "portcullis_upstream_ejections_total",
+                "Times that an address was left out for a while because requests to it failed.",
+                &["upstream"],
+            )?,
+            overloaded: maker.counters(
+                "portcullis_upstream_overloaded_total",
+                "Requests refused because every address had as many as it may have.",
+                &["upstream"],
+            )?,
+            healthy: maker.gauges(
+                "portcullis_upstream_healthy",
+                "1 while an address gets requests, 0 while checks or failures keep it out.",
+                &["upstream", "address"],
+            )?,
             roster: Roster::default(),
+            addresses: Roster::default(),
         })
     }
 
@@ -113,6 +170,9 @@ impl UpstreamFamilies {
             errors_connect: connect,
             errors_timeout: timeout,
             errors_reset: reset,
+            retries: self.retries.with_label_values(&[name]),
+            ejections: self.ejections.with_label_values(&[name]),
+            overloaded: self.overloaded.with_label_values(&[name]),
             families: self.clone(),
         })
     }
@@ -125,6 +185,9 @@ impl Drop for UpstreamMetrics {
         families.roster.clear(name, || {
             let _ = families.duration.remove_label_values(&[name]);
             let _ = families.connect.remove_label_values(&[name]);
+            let _ = families.retries.remove_label_values(&[name]);
+            let _ = families.ejections.remove_label_values(&[name]);
+            let _ = families.overloaded.remove_label_values(&[name]);
             for class in CLASSES {
                 let _ = families.requests.remove_label_values(&[name, class]);
             }
@@ -134,6 +197,17 @@ impl Drop for UpstreamMetrics {
             for reason in ERRORS {
                 let _ = families.errors.remove_label_values(&[name, reason]);
             }
+        });
+    }
+}
+
+impl Drop for AddressMetrics {
+    fn drop(&mut self) {
+        let (upstream, address) = (self.upstream.as_str(), self.address.as_str());
+        let families = &self.families;
+        let name = Self::name(upstream, address);
+        families.addresses.clear(&name, || {
+            let _ = families.healthy.remove_label_values(&[upstream, address]);
         });
     }
 }

@@ -11,12 +11,12 @@ use tokio::{sync::watch, task::JoinSet};
 use super::StartFailure;
 use crate::{
     auth::{KeyManager, Readiness, TokenCache, Upkeep, Verifier},
-    config::{KeyManagerSettings, Settings, TokenCacheSettings},
+    config::{KeyManagerSettings, Settings, TokenCacheSettings, UpstreamSettings},
     gateway::{Parts, Snapshot},
     limits::Limiters,
     metrics::Metrics,
     response_cache::ResponseCache,
-    upstream::Upstream,
+    upstream::{self, Lookup, Pool},
 };
 
 /// What is in force, for those who follow it.
@@ -34,6 +34,10 @@ pub struct Site {
     ground: Arc<Ground>,
     /// Of the first key manager, until there is a runtime for it.
     waiting: Option<Work>,
+    /// Of upstreams, until there is a runtime for it.
+    upstream_upkeep: Option<upstream::Upkeep>,
+    /// That upkeep; it ends with this.
+    following: JoinSet<()>,
     /// The upkeep of this key manager and, for a moment, of those before.
     tasks: JoinSet<()>,
 }
@@ -41,6 +45,8 @@ pub struct Site {
 /// What no configuration changes.
 struct Base {
     metrics: Arc<Metrics>,
+    upstreams: Arc<upstream::Registry>,
+    lookup: Lookup,
     /// Makes the digests of tokens, by which the cache is keyed.
     seed: [u8; 32],
     response_cache: ResponseCache,
@@ -91,12 +97,16 @@ impl Site {
             settings.response_cache.max_bytes,
             metrics.response_cache.clone(),
         );
+        let (upstreams, upstream_upkeep) = upstream::Registry::new();
         let base = Base {
             metrics,
+            upstreams,
+            lookup: upstream::system_lookup(),
             seed,
             response_cache,
         };
         let next = base.prepare(settings, None)?;
+        base.follow(&next.snapshot);
         Ok(Self {
             current: Current {
                 snapshot: Arc::new(ArcSwap::from_pointee(next.snapshot)),
@@ -105,6 +115,8 @@ impl Site {
             base: Arc::new(base),
             ground: Arc::new(next.ground),
             waiting: next.upkeep,
+            upstream_upkeep: Some(upstream_upkeep),
+            following: JoinSet::new(),
             tasks: JoinSet::new(),
         })
     }
@@ -117,6 +129,9 @@ impl Site {
     pub fn start(&mut self) {
         let work = self.waiting.take();
         self.spawn(work);
+        if let Some(upkeep) = self.upstream_upkeep.take() {
+            self.following.spawn(upkeep.run());
+        }
     }
 
     /// Builds a configuration beside the one in force.
@@ -145,6 +160,7 @@ impl Site {
         if let Some(readiness) = readiness.as_ref().filter(|_| is_new) {
             wait_until_ready(readiness).await?;
         }
+        self.base.follow(&next.snapshot);
         self.current.snapshot.store(Arc::new(next.snapshot));
         self.base.response_cache.resize(next.response_cache_bytes);
         self.current.readiness.store(readiness);
@@ -219,7 +235,7 @@ impl Base {
         let before = ground.map(|ground| &ground.limiters);
         let limiters = Limiters::new(&settings.limits.rates, before, &self.metrics);
         let parts = Parts {
-            upstreams: build_upstreams(&settings)?,
+            upstreams: self.upstreams(settings.upstreams)?,
             routes: settings.routes,
             verifier,
             limiters: limiters.clone(),
@@ -236,6 +252,22 @@ impl Base {
             },
             upkeep,
         })
+    }
+
+    fn upstreams(&self, settings: Vec<UpstreamSettings>) -> anyhow::Result<Vec<Arc<Pool>>> {
+        let pool = |settings: UpstreamSettings| {
+            let metrics = self.metrics.upstream(&settings.name);
+            let name = settings.name.clone();
+            Pool::new(settings, &self.upstreams, metrics, &self.lookup)
+                .map(Arc::new)
+                .with_context(|| format!("the upstream {name} cannot be used"))
+        };
+        settings.into_iter().map(pool).collect()
+    }
+
+    /// From now on these upstreams are looked after.
+    fn follow(&self, snapshot: &Snapshot) {
+        self.upstreams.publish(snapshot.upstreams().to_vec());
     }
 
     /// The key manager in use where it stays the same, else a new one with its work.
@@ -280,17 +312,4 @@ fn check_name(key_manager: &KeyManagerSettings) -> Result<(), StartFailure> {
         Some(_) => Ok(()),
         None => Err(StartFailure::KeyManagerUnknown(host.to_owned())),
     }
-}
-
-fn build_upstreams(settings: &Settings) -> anyhow::Result<Vec<(String, Upstream)>> {
-    settings
-        .upstreams
-        .iter()
-        .map(|upstream| {
-            let name = upstream.name();
-            let resolved = Upstream::resolve(upstream)
-                .with_context(|| format!("the upstream {name} cannot be used"))?;
-            Ok((name, resolved))
-        })
-        .collect()
 }

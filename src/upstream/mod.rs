@@ -1,58 +1,45 @@
-//! Where requests go on to: addresses, resolved, with their limits.
+//! Where requests go on to: pools of addresses, which one is next, and whether it is well.
+//!
+//! | file | what |
+//! |---|---|
+//! | `pool.rs` | an upstream: its addresses, the choice between them, the rules of trying again |
+//! | `flight.rs` | a request on its way to an address |
+//! | `address.rs` | what is known of one address: requests in flight, failures, ejection, checks |
+//! | `balance.rs` | round robin, least connections, consistent hash, over positions |
+//! | `peer.rs` | an address as Pingora wants it: protocol, TLS, time limits |
+//! | `registry.rs` | what outlives a configuration: the addresses' states, and who is looked after |
+//! | `upkeep.rs`, `check.rs` | in the background: names looked up again, addresses checked |
+//!
+//! A request reads one `ArcSwap` and a few atomic numbers on its way through; nothing here waits.
 
-use std::{net::ToSocketAddrs, time::Duration};
+mod address;
+mod balance;
+mod check;
+mod flight;
+mod peer;
+mod pool;
+mod registry;
+mod upkeep;
 
-use anyhow::Context as _;
-use http::HeaderValue;
-use pingora::upstreams::peer::HttpPeer;
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+};
 
-use crate::config::UpstreamSettings;
+pub use balance::hash;
+pub use flight::{Flight, Retrying};
+pub use pool::{Failure, Pool, Refused};
+pub use registry::Registry;
+pub use upkeep::Upkeep;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// With TLS.
-const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two reads, and between two writes.
-const IO_TIMEOUT: Duration = Duration::from_secs(60);
-/// Common servers close theirs after 5 s to 75 s; ours go first.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Looks a name up; none: it has no address. May block.
+pub type Lookup = Arc<dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync>;
 
-/// One upstream, ready for use.
-pub struct Upstream {
-    peer: HttpPeer,
-    /// For the `Host` header.
-    pub host: HeaderValue,
-}
-
-impl Upstream {
-    /// Looks the name up.
-    ///
-    /// # Errors
-    /// The name has no address.
-    pub fn resolve(settings: &UpstreamSettings) -> anyhow::Result<Self> {
-        let name = settings.name();
-        let address = (settings.host.as_str(), settings.port)
+/// What this machine says: its hosts file, its name servers.
+pub fn system_lookup() -> Lookup {
+    Arc::new(|host, port| {
+        (host, port)
             .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .with_context(|| format!("the upstream {name} has no address: check its name"))?;
-        let mut peer = HttpPeer::new(address, settings.tls, settings.host.clone());
-        peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
-        peer.options.total_connection_timeout = Some(TOTAL_CONNECT_TIMEOUT);
-        peer.options.read_timeout = Some(IO_TIMEOUT);
-        peer.options.write_timeout = Some(IO_TIMEOUT);
-        peer.options.idle_timeout = Some(IDLE_TIMEOUT);
-        let default_port = if settings.tls { 443 } else { 80 };
-        let host = match settings.port == default_port {
-            true => settings.host.clone(),
-            false => name,
-        };
-        Ok(Self {
-            peer,
-            host: HeaderValue::from_str(&host)?,
-        })
-    }
-
-    pub fn peer(&self) -> Box<HttpPeer> {
-        Box::new(self.peer.clone())
-    }
+            .map_or_else(|_| Vec::new(), Iterator::collect)
+    })
 }

@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// Keys that say how a request goes on.
-const FORWARDING: [&str; 6] = [
+const FORWARDING: [&str; 7] = [
     "upstream",
+    "timeout",
     "strip_prefix",
     "rewrite",
     "forward_token",
@@ -44,10 +45,12 @@ pub fn action(
     let redirect = section.optional_section("redirect");
     let respond = section.optional_section("respond");
     if !section.was_given("redirect") && !section.was_given("respond") {
-        let upstream = upstream::read(section, upstreams);
+        let upstream = upstreams.of_route(section);
+        let timeout = upstream::timeout(section);
         let rewrite = new_path(section, path);
         return Some(Action::Forward(Forward {
             upstream: upstream?,
+            timeout,
             rewrite: rewrite?,
         }));
     }

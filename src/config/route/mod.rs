@@ -15,8 +15,8 @@ use super::{
     problem::Place,
     response_cache,
     section::{Placed, Section},
-    settings::{ResponseCacheSettings, UpstreamSettings},
-    upstream::Upstreams,
+    settings::ResponseCacheSettings,
+    upstream::{UpstreamSettings, Upstreams},
 };
 use crate::domain::{
     Access, HostPattern, Methods, PathPattern, Route, RouteConflict, RouteTable, SizeLimits,
@@ -48,8 +48,11 @@ pub struct Common<'a> {
 }
 
 /// Reads all routes; `None` when there is no telling them apart.
-pub fn read(root: &mut Section<'_>, common: &Common<'_>) -> Option<Routes> {
-    let mut upstreams = Upstreams::default();
+pub fn read(
+    root: &mut Section<'_>,
+    common: &Common<'_>,
+    mut upstreams: Upstreams,
+) -> Option<Routes> {
     let mut routes: Vec<Route> = Vec::new();
     let mut names = HashMap::new();
     let mut twins = Vec::new();
@@ -89,7 +92,7 @@ pub fn read(root: &mut Section<'_>, common: &Common<'_>) -> Option<Routes> {
     let table = table(root, routes, &places, twins);
     Some(Routes {
         table: table.filter(|_| complete)?,
-        upstreams: upstreams.into_list(),
+        upstreams: upstreams.into_list(root),
         first_protected,
     })
 }

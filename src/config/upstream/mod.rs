@@ -1,0 +1,141 @@
+//! Where requests go: `[upstreams.NAME]`, and the `upstream` of a route, which names one of them or
+//! says an address.
+
+mod pool;
+mod server;
+mod settings;
+mod tls;
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{
+    check::Context,
+    problem::Place,
+    section::{Section, nearest},
+    tree::Value,
+};
+use crate::domain::UpstreamId;
+
+pub use settings::{
+    Balance, BreakerSettings, EjectionSettings, ExpectedStatus, HashKey, HealthCheckSettings,
+    Protocol, RetrySettings, ServerSettings, TimeoutSettings, UpstreamSettings,
+    UpstreamTlsSettings,
+};
+
+/// All upstreams: those with a name, and those that routes give by address.
+#[derive(Default)]
+pub struct Upstreams {
+    list: Vec<UpstreamSettings>,
+    named: Vec<Named>,
+    by_address: HashMap<ServerSettings, usize>,
+}
+
+struct Named {
+    name: String,
+    place: Place,
+    /// `None`: there are mistakes in it.
+    position: Option<usize>,
+    used: bool,
+}
+
+impl Upstreams {
+    /// Reads all of `[upstreams]`.
+    pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Self {
+        let mut upstreams = Self::default();
+        let all = root.section("upstreams");
+        let label = all.label.clone();
+        for entry in all.into_entries() {
+            let place = entry.key_place;
+            let Value::Table(table) = entry.node.value else {
+                let what = format!("`upstreams.{}` must be a table", entry.key);
+                root.error(&place, what, "write [upstreams.NAME]");
+                continue;
+            };
+            if !is_name(&entry.key) {
+                root.error(
+                    &place,
+                    "this cannot be the name of an upstream",
+                    "letters, digits, `-` and `_`",
+                );
+            }
+            let mut section = root.below(table, &format!("{label}.{}", entry.key), &place);
+            let settings = pool::read(&mut section, &entry.key, context);
+            section.finish();
+            let position = settings.map(|settings| {
+                upstreams.list.push(settings);
+                upstreams.list.len() - 1
+            });
+            upstreams.named.push(Named {
+                name: entry.key,
+                place,
+                position,
+                used: false,
+            });
+        }
+        upstreams
+    }
+
+    /// Reads a route's `upstream`.
+    pub fn of_route(&mut self, section: &mut Section<'_>) -> Option<UpstreamId> {
+        let Some(text) = section.text("upstream") else {
+            let hint = "for instance \"http://127.0.0.1:9000\", or the name of one of [upstreams]";
+            section.missing("upstream", hint);
+            return None;
+        };
+        if is_name(&text.value) {
+            return self.by_name(section, &text.value, &text.place);
+        }
+        match server::parse(&text.value) {
+            Ok(server) => Some(UpstreamId(self.by_address(server))),
+            Err(hint) => {
+                section.error(&text.place, "this is not the address of an upstream", hint);
+                None
+            }
+        }
+    }
+
+    /// All of them; those that nobody uses are told.
+    pub fn into_list(self, root: &Section<'_>) -> Vec<UpstreamSettings> {
+        for named in self.named.iter().filter(|named| !named.used) {
+            let what = format!("no route uses the upstream {:?}", named.name);
+            root.warn(&named.place, what, "");
+        }
+        self.list
+    }
+
+    fn by_name(&mut self, section: &Section<'_>, name: &str, place: &Place) -> Option<UpstreamId> {
+        if let Some(named) = self.named.iter_mut().find(|named| named.name == name) {
+            named.used = true;
+            return named.position.map(UpstreamId);
+        }
+        let known: Vec<&str> = self.named.iter().map(|named| named.name.as_str()).collect();
+        let hint = match nearest(name, &known) {
+            Some(name) => format!("did you mean {name:?}?"),
+            None => "an address begins with http:// or https://".to_owned(),
+        };
+        section.error(place, format!("there is no [upstreams.{name}]"), hint);
+        None
+    }
+
+    fn by_address(&mut self, server: ServerSettings) -> usize {
+        if let Some(known) = self.by_address.get(&server) {
+            return *known;
+        }
+        let position = self.list.len();
+        let settings = UpstreamSettings::new(server.to_string(), vec![server.clone()]);
+        self.list.push(settings);
+        self.by_address.insert(server, position);
+        position
+    }
+}
+
+/// A route's own limit for a whole answer.
+pub fn timeout(route: &mut Section<'_>) -> Option<Duration> {
+    pool::total(route, "timeout")
+}
+
+/// Without colons, so that no name is taken for an address.
+fn is_name(text: &str) -> bool {
+    let legal = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    !text.is_empty() && text.chars().all(legal)
+}

@@ -1,0 +1,53 @@
+//! What a request has to pass before it goes on, in this order.
+
+use std::sync::Arc;
+
+use pingora::{http::ResponseHeader, proxy::Session};
+
+use super::{
+    caller,
+    context::Context,
+    cors, framing, limits,
+    respond::Refusal,
+    routing::{Found, find_route},
+    verify::verify,
+};
+use crate::domain::{Denial, Permit, Reason};
+
+/// What becomes of a request that is not refused.
+pub enum Decided {
+    Pass(Permit),
+    /// The gateway answers itself.
+    Answer(Box<ResponseHeader>, Reason),
+}
+
+/// Decides about a request. Everything before the permit happens here, in this order.
+pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<Decided, Refusal> {
+    // Held apart from the context, which changes on the way.
+    let snapshot = Arc::clone(&context.snapshot);
+    if context.is_shed {
+        return Err(Denial::Overloaded.into());
+    }
+    framing::check(session)?;
+    caller::check_door(session, &context.caller)?;
+    let found = find_route(&snapshot, session.req_header(), context)?;
+    limits::by_address(&snapshot, context)?;
+    let policy = match found {
+        Found::Public(permit) => {
+            limits::by_others(&snapshot, None, session.req_header(), context)?;
+            return Ok(Decided::Pass(permit));
+        }
+        Found::Preflight(cors) => {
+            let answer = cors::preflight(cors, session.req_header())?;
+            return Ok(Decided::Answer(Box::new(answer), Reason::Preflight));
+        }
+        Found::Protected(policy) => policy,
+    };
+    let verified = verify(&snapshot, session.req_header(), context).await?;
+    let cached = verified.from == crate::auth::From::Hit;
+    context.from = Some(verified.from);
+    let permit = policy.check(&verified.verdict, context.started.unix, cached)?;
+    let grant = permit.grant().map(|grant| &**grant);
+    limits::by_others(&snapshot, grant, session.req_header(), context)?;
+    Ok(Decided::Pass(permit))
+}
