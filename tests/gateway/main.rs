@@ -22,3 +22,4 @@ mod routes;
 mod support;
 mod token_path;
 mod tracing;
+mod upstreams;

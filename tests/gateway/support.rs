@@ -439,21 +439,28 @@ impl RawServer {
 
 /// Reads one request with a `Content-Length` body; false when there is none.
 pub fn read_request(stream: &mut TcpStream) -> bool {
+    read_head(stream).is_some()
+}
+
+/// The same, for its head.
+pub fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
-            _ => return false,
+            _ => return None,
         }
     }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let head = String::from_utf8_lossy(&head).into_owned();
     let length = head
+        .to_ascii_lowercase()
         .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .map_or(0, |length| length.trim().parse().unwrap());
+        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).is_ok()
+    stream.read_exact(&mut body).ok()?;
+    Some(head)
 }
 
 /// Tries until it is true.
