@@ -19,8 +19,10 @@ fuzz_target!(|data: &[u8]| {
         "ours can be continued: {text}"
     );
     if let Some(parent) = ours.parent() {
-        let caller = caller.to_str().expect("a trace is ASCII");
-        assert_eq!((&caller[3..35], &caller[36..52]), (ours.trace_id(), parent.as_str()));
+        // Of a later version anything may follow what is known.
+        let caller = caller.as_bytes();
+        assert_eq!(&caller[3..35], ours.trace_id().as_bytes());
+        assert_eq!(&caller[36..52], parent.as_str().as_bytes());
         assert_ne!(ours.span_id(), parent);
     }
 });

@@ -57,6 +57,10 @@ impl Hosts {
             return search(&self.any);
         }
         let host = host.strip_suffix('.').unwrap_or(host);
+        if host.len() > MAX_HOST_BYTES {
+            // A name that is too long is nobody's, however it is written.
+            return search(&self.any);
+        }
         let named = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             false => self.find_named(host, &search),
             true => in_lower_case(host, |host| self.find_named(host, &search)),
@@ -88,7 +92,7 @@ fn parents(host: &str) -> impl Iterator<Item = &str> {
     dots.filter(|dot| *dot > 0).map(|dot| &host[dot + 1..])
 }
 
-/// Without allocation. A name that is too long is nobody's.
+/// Without allocation. `host` is not too long.
 fn in_lower_case<T>(host: &str, then: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let mut buffer = [0; MAX_HOST_BYTES];
     let lower = buffer.get_mut(..host.len())?;
@@ -343,6 +347,19 @@ mod tests {
         assert_eq!(get(&table, "API.example.com", "/a"), Some(0));
         assert_eq!(get(&table, "api.example.com", "/b"), Some(1));
         assert_eq!(get(&table, "other", "/a"), Some(1));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_nobodys_in_any_case() {
+        let table = table(vec![
+            route(Some("*.a.example"), "/*", &[]),
+            route(None, "/*", &[]),
+        ]);
+        let host = |length: usize, end: &str| "x".repeat(length - end.len()) + end;
+        for end in [".a.example", ".A.example"] {
+            assert_eq!(get(&table, &host(MAX_HOST_BYTES, end), "/"), Some(0));
+            assert_eq!(get(&table, &host(MAX_HOST_BYTES + 1, end), "/"), Some(1));
+        }
     }
 
     #[test]
