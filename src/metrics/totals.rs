@@ -152,6 +152,8 @@ pub struct UpstreamCounts {
     pub errors: u64,
     pub connections_new: u64,
     pub connections_reused: u64,
+    /// Addresses, and whether each gets requests.
+    pub addresses: Vec<(String, bool)>,
 }
 
 /// One listener.

@@ -48,7 +48,18 @@ impl UpstreamMetrics {
             errors: errors.iter().map(|errors| errors.get()).sum(),
             connections_new: self.connections_new.get(),
             connections_reused: self.connections_reused.get(),
+            addresses: self.addresses(),
         }
+    }
+
+    fn addresses(&self) -> Vec<(String, bool)> {
+        let all = self.families.addresses.all();
+        let own = all.iter().filter(|one| one.upstream == self.name);
+        let mut addresses: Vec<(String, bool)> = own
+            .map(|one| (one.address.clone(), one.healthy.get() == 1))
+            .collect();
+        addresses.sort();
+        addresses
     }
 
     /// The handles of one of its addresses.

@@ -142,6 +142,7 @@ fn needed(access: &Access) -> String {
 pub fn upstreams(html: &mut Html, upstreams: &[UpstreamCounts]) {
     let columns = [
         "upstream",
+        "addresses",
         "#answers",
         "#5xx",
         "#failed",
@@ -153,7 +154,15 @@ pub fn upstreams(html: &mut Html, upstreams: &[UpstreamCounts]) {
     for upstream in upstreams {
         let all = upstream.classes.iter().sum();
         let connections = upstream.connections_new + upstream.connections_reused;
-        html.raw("<tr>").cell(&upstream.name).number(all);
+        html.raw("<tr>").cell(&upstream.name).raw("<td class=path>");
+        for (address, healthy) in &upstream.addresses {
+            html.raw(match healthy {
+                true => "<span class=pill>",
+                false => "<span class=\"pill bad\">out: ",
+            });
+            html.text(address).raw("</span> ");
+        }
+        html.raw("</td>").number(all);
         html.number(percent(upstream.classes[4], all));
         html.number(upstream.errors);
         html.number(percent(upstream.connections_reused, connections));
