@@ -119,6 +119,7 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
 fn every_metric() -> String {
     let metrics = std::sync::Arc::new(Metrics::new().unwrap());
     let _lifecycle = Lifecycle::new(std::sync::Arc::clone(&metrics));
+    metrics.reload.in_force("01234567");
     let _held = (
         metrics.no_route(),
         metrics.issuer("i"),

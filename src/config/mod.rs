@@ -6,6 +6,7 @@
 mod check;
 mod credential;
 mod env;
+mod fingerprint;
 mod headers;
 mod hidden;
 mod include;

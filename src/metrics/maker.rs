@@ -166,6 +166,11 @@ impl Maker {
             ok: reloads.with_label_values(&["ok"]),
             refused: reloads.with_label_values(&["refused"]),
             needs_upgrade: reloads.with_label_values(&["needs_upgrade"]),
+            info: self.gauges(
+                "portcullis_config_info",
+                "Always 1; the label is the fingerprint of the configuration in force.",
+                &["sha256"],
+            )?,
             last_successful: self.register(IntGauge::new(
                 "portcullis_config_last_reload_successful",
                 "Whether the last configuration that was read is in force.",

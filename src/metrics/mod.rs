@@ -89,9 +89,16 @@ pub struct ReloadMetrics {
     pub needs_upgrade: IntCounter,
     pub last_successful: IntGauge,
     last_success: Gauge,
+    info: IntGaugeVec,
 }
 
 impl ReloadMetrics {
+    /// The configuration with this fingerprint is in force, and no other.
+    pub fn in_force(&self, fingerprint: &str) {
+        self.info.reset();
+        self.info.with_label_values(&[fingerprint]).set(1);
+    }
+
     /// A configuration was taken up at this Unix time, in seconds.
     pub fn succeeded_at(&self, date: f64) {
         self.last_successful.set(1);

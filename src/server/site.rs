@@ -79,6 +79,8 @@ pub struct Next {
     ground: Ground,
     /// Bound of the response cache.
     response_cache_bytes: usize,
+    /// See [`Settings::fingerprint`].
+    fingerprint: String,
     /// Of a key manager that is new.
     upkeep: Option<Work>,
 }
@@ -107,6 +109,7 @@ impl Site {
         };
         let next = base.prepare(settings, None)?;
         base.follow(&next.snapshot);
+        base.metrics.reload.in_force(&next.fingerprint);
         Ok(Self {
             current: Current {
                 snapshot: Arc::new(ArcSwap::from_pointee(next.snapshot)),
@@ -162,6 +165,7 @@ impl Site {
         }
         self.base.follow(&next.snapshot);
         self.current.snapshot.store(Arc::new(next.snapshot));
+        self.base.metrics.reload.in_force(&next.fingerprint);
         self.base.response_cache.resize(next.response_cache_bytes);
         self.current.readiness.store(readiness);
         self.ground = Arc::new(next.ground);
@@ -231,6 +235,7 @@ impl Base {
                 &self.metrics,
             ))
         });
+        let fingerprint = settings.fingerprint();
         let response_cache_bytes = settings.response_cache.max_bytes;
         let before = ground.map(|ground| &ground.limiters);
         let limiters = Limiters::new(&settings.limits.rates, before, &self.metrics);
@@ -244,6 +249,7 @@ impl Base {
         Ok(Next {
             snapshot: Snapshot::new(parts, &self.metrics),
             response_cache_bytes,
+            fingerprint,
             ground: Ground {
                 lives,
                 cache,
