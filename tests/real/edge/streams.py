@@ -32,6 +32,12 @@ AT_A_TIME = 100
 IDLE_KIB = 64
 SAMPLE_SECONDS = 0.05
 PATIENCE_SECONDS = 300
+# All clients of this suite have one address.
+LIMITS = """
+[listen.limits]
+max_connections_per_address = 20_000
+idle_timeout = "10m"
+"""
 CONFIGURATION = """
 [[route]]
 path = "/*"
@@ -47,7 +53,7 @@ class Streams(World):
         self.keys = Keys(folder)
         self.upstream = python("streamer", folder)
         self.edge = self.gateway(
-            CONFIGURATION.format(upstream=self.upstream.url), listening([self.keys.server]), access="off"
+            CONFIGURATION.format(upstream=self.upstream.url), listening([self.keys.server], LIMITS), access="off"
         )
 
     def start(self):
