@@ -23,7 +23,7 @@ use crate::{
     metrics::{Metrics, RateLimitMetrics},
 };
 
-/// Keys that one limit remembers, about 6 MiB of them.
+/// Keys that one limit remembers, a few MiB of them.
 const MAX_KEYS: usize = 65_536;
 
 /// One limit with all who have met it.

@@ -290,7 +290,7 @@ pub(super) fn by_label(family: &impl Collector) -> Vec<(String, f64)> {
 }
 
 impl Times {
-    /// What a histogram with [`DURATION_BUCKETS`] has seen.
+    /// What a histogram with `DURATION_BUCKETS` has seen.
     pub fn of(histogram: &Histogram) -> Self {
         let mut times = Self::default();
         times.add(histogram);

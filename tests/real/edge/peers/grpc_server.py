@@ -16,7 +16,7 @@ import grpc
 
 def told(context):
     fields = {name: value for name, value in context.invocation_metadata()}
-    context.set_trailing_metadata((("seen-user", fields.get("x-user", "")), ("seen-bin", fields.get("token", "")),
+    context.set_trailing_metadata((("seen-user", fields.get("x-user", "")), ("seen-token", fields.get("token", "")),
                                    ("seen-authorization", fields.get("authorization", ""))))
 
 
