@@ -7,21 +7,38 @@ use crate::domain::Denial;
 
 /// The one host that a request is for: its authority in HTTP/2, else its one `Host` header (RFC 9112
 /// §3.2). Pingora has refused an absolute-form target whose authority is not the header's.
+///
+/// # Errors
+/// There is none, or two, or one that servers could read in two ways.
 pub fn host_of(request: &RequestHeader) -> Result<&str, Denial> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(Denial::MalformedRequest);
+        return Err(Denial::Ambiguous);
     }
-    if let Some(authority) = request.uri.authority() {
-        return Ok(authority.host());
-    }
-    let host = match host {
-        Some(host) => host.to_str().map_err(|_| Denial::MalformedRequest)?,
-        None if request.version == Version::HTTP_10 => return Ok(""),
-        None => return Err(Denial::MalformedRequest),
+    let host = match (request.uri.authority(), host) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(host)) => host.to_str().map_err(|_| Denial::Ambiguous)?,
+        (None, None) if request.version == Version::HTTP_10 => return Ok(""),
+        (None, None) => return Err(Denial::Ambiguous),
     };
-    Ok(without_port(host))
+    let name = without_port(host);
+    match is_host(name) {
+        true => Ok(name),
+        false => Err(Denial::Ambiguous),
+    }
+}
+
+/// A name of the domain name system (with `_`, which some use), or an address: no list, no path, no
+/// user, and not nothing.
+fn is_host(name: &str) -> bool {
+    let (inside, also) = match name.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
+        Some(Some(address)) => (address, ":."),
+        Some(None) => return false,
+        None => (name, "-._~"),
+    };
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || also.as_bytes().contains(&byte);
+    !inside.is_empty() && inside.bytes().all(known)
 }
 
 /// A port has five digits at the most, so looking from the end is soon over.
@@ -74,19 +91,21 @@ mod tests {
             (&["[::1]:8080"], "/x", Version::HTTP_11, Ok("[::1]")),
             (&["[::1]"], "/x", Version::HTTP_11, Ok("[::1]")),
             (&[], "/x", Version::HTTP_10, Ok("")),
-            (&[], "/x", Version::HTTP_11, Err(Denial::MalformedRequest)),
+            (&[], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
+            (&[""], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
+            (&["a, b"], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
+            (&["a/x"], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
+            (&["a:80x"], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
+            (&["u@a"], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
+            (&["[::1"], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
             (
-                &["a", "b"],
+                &["my_host.a-b:1"],
                 "/x",
                 Version::HTTP_11,
-                Err(Denial::MalformedRequest),
+                Ok("my_host.a-b"),
             ),
-            (
-                &["a", "a"],
-                "/x",
-                Version::HTTP_10,
-                Err(Denial::MalformedRequest),
-            ),
+            (&["a", "b"], "/x", Version::HTTP_11, Err(Denial::Ambiguous)),
+            (&["a", "a"], "/x", Version::HTTP_10, Err(Denial::Ambiguous)),
         ];
         for (hosts, target, version, expected) in cases {
             let request = request(hosts, target, version);

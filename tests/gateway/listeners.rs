@@ -514,12 +514,14 @@ fn too_many_connections_are_turned_away() {
             (503, Some("1"))
         );
         assert!(third.is_closed());
-        let metrics = harness.admin("/metrics").body;
         let refused = format!(
             "refused_total{{listener=\"{}\",reason=\"{reason}\"}} 1\n",
             harness.gateway
         );
-        assert!(metrics.contains(&refused), "{metrics}");
+        // It is counted after its answer.
+        wait_for("the count", || {
+            harness.admin("/metrics").body.contains(&refused)
+        });
         drop(held);
         wait_for("a free place", || {
             let mut connection = harness.connect();
