@@ -32,8 +32,10 @@ AT_A_TIME = 100
 IDLE_KIB = 64
 SAMPLE_SECONDS = 0.05
 PATIENCE_SECONDS = 300
-# All clients of this suite have one address.
+# All clients of this suite have one address, and some send a GiB.
 LIMITS = """
+[limits]
+max_body_bytes = "unlimited"
 [listen.limits]
 max_connections_per_address = 20_000
 idle_timeout = "10m"
