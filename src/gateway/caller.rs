@@ -263,7 +263,7 @@ mod tests {
         for host in [
             "", ":80", "a b", "a/b", "a@b", "a\\b", "[::1", "[x]", "a?b", "a#b",
         ] {
-            assert_eq!(request(host, "/"), Err(Denial::MalformedRequest), "{host}");
+            assert_eq!(request(host, "/"), Err(Denial::Ambiguous), "{host}");
         }
     }
 }

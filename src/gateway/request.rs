@@ -32,13 +32,14 @@ pub fn host_of(request: &RequestHeader) -> Result<&str, Denial> {
 /// A name of the domain name system (with `_`, which some use), or an address: no list, no path, no
 /// user, and not nothing.
 fn is_host(name: &str) -> bool {
-    let (inside, also) = match name.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
-        Some(Some(address)) => (address, ":."),
-        Some(None) => return false,
-        None => (name, "-._~"),
-    };
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || also.as_bytes().contains(&byte);
-    !inside.is_empty() && inside.bytes().all(known)
+    let in_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    match name.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .is_some_and(|address| !address.is_empty() && address.bytes().all(in_address)),
+        None => !name.is_empty() && name.bytes().all(in_name),
+    }
 }
 
 /// A port has five digits at the most, so looking from the end is soon over.
