@@ -9,6 +9,7 @@ use super::{
     credential::{self, Surroundings},
     pem,
     problem::Place,
+    secret,
     section::{Names, Placed, Section},
     settings::{CredentialSettings, EndpointSettings, KeyManagerSettings},
 };
@@ -101,20 +102,8 @@ fn extra_headers(section: &mut Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
         header::HOST,
         header::TRANSFER_ENCODING,
     ];
-    let mut headers = Vec::new();
-    for Placed { value, place } in section.pairs("extraHeaders") {
-        let name = value.0.parse::<HeaderName>();
-        let name = name.ok().filter(|name| !OURS.contains(name));
-        match (name, value.1.parse::<HeaderValue>()) {
-            (Some(name), Ok(mut value)) => {
-                // It may be a key of some kind.
-                value.set_sensitive(true);
-                headers.push((name, value));
-            }
-            _ => section.error(&place, "this cannot be an extra header", ""),
-        }
-    }
-    headers
+    let refusal = "this cannot be an extra header";
+    secret::headers(section, "extraHeaders", &OURS, refusal)
 }
 
 /// `{serverUrl}/{tokenContext}/introspect`, or `introspectUrl` as it is.

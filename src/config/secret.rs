@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use http::{HeaderName, HeaderValue};
+
 use super::{
     check::Context,
     problem::{Place, is_world_readable},
@@ -182,4 +184,26 @@ fn warn_of_readable_source(
             format!("use `{}`, or chmod 600", keys.file),
         );
     }
+}
+
+/// A table of headers whose values may be keys. `ours` are names that the gateway sets itself.
+pub fn headers(
+    section: &mut Section<'_>,
+    key: &'static str,
+    ours: &[HeaderName],
+    refusal: &str,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    for Placed { value, place } in section.pairs(key) {
+        let name = value.0.parse::<HeaderName>();
+        let name = name.ok().filter(|name| !ours.contains(name));
+        match (name, value.1.parse::<HeaderValue>()) {
+            (Some(name), Ok(mut value)) => {
+                value.set_sensitive(true);
+                headers.push((name, value));
+            }
+            _ => section.error(&place, refusal, ""),
+        }
+    }
+    headers
 }

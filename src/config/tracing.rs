@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Uri, header};
 use super::{
     key_manager::parse_url,
     problem::Place,
+    secret,
     section::{Placed, Section},
     settings::TracingSettings,
     tree::Value,
@@ -71,18 +72,10 @@ fn headers(section: &mut Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
         header::HOST,
         header::TRANSFER_ENCODING,
     ];
-    let mut headers = Vec::new();
-    for Placed { value, place } in section.pairs("headers") {
-        let name = value.0.parse::<HeaderName>();
-        let name = name.ok().filter(|name| !OURS.contains(name));
-        match (name, value.1.parse::<HeaderValue>()) {
-            (Some(name), Ok(mut value)) => {
-                // It is a key of some kind.
-                value.set_sensitive(true);
-                headers.push((name, value));
-            }
-            _ => section.error(&place, "this cannot be a header of an export", ""),
-        }
-    }
-    headers
+    secret::headers(
+        section,
+        "headers",
+        &OURS,
+        "this cannot be a header of an export",
+    )
 }
