@@ -5,7 +5,7 @@ use super::{
     history::{History, Tick},
     html::Html,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Times};
 
 /// Reasons with a colour of their own.
 const SHOWN_REASONS: usize = 5;
@@ -16,9 +16,13 @@ pub fn write(html: &mut Html, history: &History, metrics: &Metrics) {
     tiles(html, minute.as_ref(), metrics);
     html.raw("<div class=graphs>");
     requests(html, history);
-    latency(html, history);
+    times(html, history, "Time of a request", |tick| {
+        &tick.happened.latency
+    });
     hit_ratio(html, history);
-    key_manager_times(html, history);
+    times(html, history, "Key manager: time of a call", |tick| {
+        &tick.happened.introspection
+    });
     key_manager_calls(html, history);
     refusals(html, history);
     html.raw("</div>");
@@ -110,19 +114,17 @@ fn requests(html: &mut Html, history: &History) {
     .write(html);
 }
 
-fn latency(html: &mut Html, history: &History) {
+/// Half of some times are shorter than the one line, 99 of 100 than the other.
+fn times(html: &mut Html, history: &History, title: &'static str, of: impl Fn(&Tick) -> &Times) {
     let line = |name: &str, colour, quantile| Series {
         name: name.to_owned(),
         colour,
-        points: history.each(|tick| tick.happened.latency.quantile(quantile)),
+        points: history.each(|tick| of(tick).quantile(quantile)),
     };
     let now = history.last_minute();
     Graph {
-        title: "Time of a request",
-        now: shown(
-            now.and_then(|tick| tick.happened.latency.quantile(0.99)),
-            Unit::Seconds,
-        ),
+        title,
+        now: shown(now.and_then(|tick| of(&tick).quantile(0.99)), Unit::Seconds),
         unit: Unit::Seconds,
         form: Form::Lines,
         series: vec![line("p50", "c1", 0.5), line("p99", "c2", 0.99)],
@@ -148,27 +150,6 @@ fn hit_ratio(html: &mut Html, history: &History) {
             points: history.each(hit_ratio_of),
         }],
         top: Some(1.0),
-    }
-    .write(html);
-}
-
-fn key_manager_times(html: &mut Html, history: &History) {
-    let line = |name: &str, colour, quantile| Series {
-        name: name.to_owned(),
-        colour,
-        points: history.each(|tick| tick.happened.introspection.quantile(quantile)),
-    };
-    let now = history.last_minute();
-    Graph {
-        title: "Key manager: time of a call",
-        now: shown(
-            now.and_then(|tick| tick.happened.introspection.quantile(0.99)),
-            Unit::Seconds,
-        ),
-        unit: Unit::Seconds,
-        form: Form::Lines,
-        series: vec![line("p50", "c1", 0.5), line("p99", "c2", 0.99)],
-        top: None,
     }
     .write(html);
 }
