@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod lifecycle;
 pub mod limits;
 pub mod listener;
+pub mod markup;
 pub mod metrics;
 pub mod response_cache;
 pub mod server;

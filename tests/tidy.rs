@@ -7,8 +7,9 @@ use std::{
 };
 
 /// A module may use those to its left, and itself.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "domain",
+    "markup",
     "config",
     "metrics",
     "lifecycle",
@@ -28,7 +29,7 @@ const ORDER: [&str; 17] = [
 ];
 
 /// Foreign crates, and the modules that may name them.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("clap", &["cli"]),
     (
         "prometheus",
@@ -56,6 +57,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ),
     ("socket2", &["listener"]),
     ("tokio_rustls", &["listener"]),
+    ("saphyr_parser", &["markup"]),
     ("toml", &["config"]),
     ("x509_parser", &["config", "upstream"]),
     ("hyper_util", &["auth"]),
