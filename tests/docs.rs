@@ -13,7 +13,7 @@ use http::StatusCode;
 use portcullis::{
     auth::Unavailable,
     config::{Environment, Loaded, Settings, Source, load_source},
-    domain::{Denial, Methods, Reason},
+    domain::{Denial, Fault, Methods, OutageStyle, Reason},
     lifecycle::Lifecycle,
     metrics::Metrics,
 };
@@ -112,6 +112,36 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
         Unavailable::Lost,
     ] {
         assert_shown(unavailable.reason(), unavailable.status());
+    }
+}
+
+/// `docs/errors.md` has a row for each reason, with what the form of WSO2 makes of it.
+#[test]
+fn errors_of_wso2_are_those_of_the_code() {
+    let page = read("docs/errors.md");
+    let refused = |reason: &&Reason| {
+        !matches!(
+            reason,
+            Reason::Active | Reason::Public | Reason::Preflight | Reason::ClientClosed
+        )
+    };
+    for reason in Reason::ALL.iter().filter(refused) {
+        let row = format!("\n| `{}` | ", reason.word());
+        let row = page.split_once(&row).unwrap_or_else(|| panic!("{row}")).1;
+        let cells: Vec<&str> = row.lines().next().unwrap().split(" | ").collect();
+        let native = StatusCode::from_bytes(cells[0].as_bytes()).unwrap();
+        let fault = Fault::of(*reason, OutageStyle::Unavailable);
+        let status = fault.status(native);
+        assert_eq!(cells[0], status.as_str(), "{}", reason.word());
+        let body: serde_json::Value = serde_json::from_str(&fault.body(status, "")).unwrap();
+        let code = body["fault"]["code"].as_u64().or(body["code"].as_u64());
+        assert_eq!(cells[1], code.unwrap().to_string(), "{}", reason.word());
+        let words = match (&body["fault"]["description"], &body["description"]) {
+            (serde_json::Value::String(words), _) | (_, serde_json::Value::String(words)) => words,
+            other => panic!("{other:?}"),
+        };
+        let words = if words.is_empty() { "its own" } else { words };
+        assert_eq!(cells[2].trim_end_matches(" |"), words, "{}", reason.word());
     }
 }
 
@@ -427,7 +457,7 @@ fn defaults_in_the_file_are_those_of_the_code() {
 
 fn printed(settings: &Settings) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         settings.listen,
         settings.key_manager,
         settings.token_cache,
@@ -438,6 +468,7 @@ fn printed(settings: &Settings) -> String {
         settings.log,
         settings.tracing,
         settings.limits,
+        settings.errors,
         settings.process
     )
 }
@@ -465,6 +496,7 @@ fn every_key_of_the_file_is_known() {
                     "twice",
                     "both say where to ask",
                     "there is no `refresh`",
+                    "is for the form of WSO2 only",
                     "nothing is chosen by `hash_key`",
                     "both say which path goes on",
                     "has no place beside `redirect` and `respond`",

@@ -232,7 +232,7 @@ mod tests {
     use crate::lifecycle::Stage;
     use crate::{
         config::LimitSettings,
-        domain::RouteTable,
+        domain::{ErrorFormat, RouteTable},
         gateway::{Parts, Snapshot},
         limits::Limiters,
     };
@@ -245,6 +245,7 @@ mod tests {
             routes: RouteTable::new(Vec::new()).unwrap(),
             upstreams: Vec::new(),
             verifier: None,
+            errors: ErrorFormat::default(),
             limits: LimitSettings::default(),
             limiters: Limiters::default(),
         };

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     env::Environment,
-    key_manager, limits, listen,
+    errors, key_manager, limits, listen,
     problem::{Place, Report, Source},
     process, response_cache, route,
     secret::{self, SecretKeys},
@@ -51,6 +51,7 @@ pub fn settings(
     };
     let upstreams = Upstreams::read(&mut root, &context);
     let routes = route::read(&mut root, &common, upstreams);
+    let errors = errors::read(&mut root);
     let admin = admin(&mut root, &context);
     let log = log(&mut root);
     let tracing = tracing::read(&mut root);
@@ -81,6 +82,7 @@ pub fn settings(
         token_cache,
         response_cache: common.response_cache,
         limits,
+        errors,
         routes: routes.table,
         upstreams: routes.upstreams,
         admin: admin?,

@@ -11,12 +11,13 @@ impl Settings {
     /// on how it was written; secrets have no part in them.
     pub fn fingerprint(&self) -> String {
         let text = format!(
-            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.listen,
             self.key_manager,
             self.token_cache,
             self.response_cache,
             self.limits,
+            self.errors,
             self.routes.routes(),
             self.upstreams,
             self.admin,

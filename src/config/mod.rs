@@ -6,6 +6,7 @@
 mod check;
 mod credential;
 mod env;
+mod errors;
 mod fingerprint;
 mod headers;
 mod hidden;

@@ -6,7 +6,9 @@ use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Listen, upstream::UpstreamSettings};
-use crate::domain::{RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits};
+use crate::domain::{
+    ErrorFormat, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits,
+};
 
 /// A whole configuration.
 pub struct Settings {
@@ -16,6 +18,7 @@ pub struct Settings {
     pub token_cache: TokenCacheSettings,
     pub response_cache: ResponseCacheSettings,
     pub limits: LimitSettings,
+    pub errors: ErrorFormat,
     pub routes: RouteTable,
     /// In the order of [`crate::domain::UpstreamId`].
     pub upstreams: Vec<UpstreamSettings>,

@@ -16,6 +16,9 @@ pub enum Grpc {
 }
 
 impl Grpc {
+    /// A `grpc-status`.
+    pub const UNKNOWN: u8 = 2;
+
     /// `None` for requests that are no gRPC call.
     pub fn of(request: &HeaderMap) -> Option<Self> {
         let name = request.get(header::CONTENT_TYPE)?.as_bytes();
@@ -42,7 +45,6 @@ impl Grpc {
 
 /// The `grpc-status` for an answer that would have this status over plain HTTP.
 pub fn grpc_status(status: StatusCode) -> u8 {
-    const UNKNOWN: u8 = 2;
     const DEADLINE_EXCEEDED: u8 = 4;
     const PERMISSION_DENIED: u8 = 7;
     const RESOURCE_EXHAUSTED: u8 = 8;
@@ -58,7 +60,7 @@ pub fn grpc_status(status: StatusCode) -> u8 {
         408 | 504 => DEADLINE_EXCEEDED,
         413 | 414 | 429 | 431 => RESOURCE_EXHAUSTED,
         502 | 503 => UNAVAILABLE,
-        _ => UNKNOWN,
+        _ => Grpc::UNKNOWN,
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`Access`], [`Policy`] | what a route asks for |
 //! | [`Permit`] | proof that it was met |
 //! | [`Denial`] | why it was not |
+//! | [`Fault`] | how WSO2 API Microgateway said it |
 //! | [`Reason`] | one word for the outcome of a request, from a closed list |
 //! | [`Route`], [`RouteTable`] | which requests are whose |
 //! | [`Action`] | where they go, or what they are answered |
@@ -22,6 +23,7 @@ mod claims;
 mod coding;
 mod cors;
 mod denial;
+mod fault;
 mod grant;
 mod grpc;
 mod header_match;
@@ -50,6 +52,7 @@ pub use claims::{Claims, MAX_CLAIM_BYTES};
 pub use coding::{Coding, may_be_coded};
 pub use cors::{AskedHeaders, Cors, OriginPattern, Origins};
 pub use denial::{Challenge, Denial};
+pub use fault::{ChallengeStyle, ErrorFormat, Fault, FaultStyle, OutageStyle, WSO2_CHALLENGE};
 pub use grant::{BadAnswer, Grant, Verdict};
 pub use grpc::{Grpc, grpc_status, grpc_timeout};
 pub use header_match::HeaderMatch;

@@ -8,7 +8,7 @@ use super::{
     caller,
     context::Context,
     cors, framing, limits,
-    respond::Refusal,
+    refusal::Refusal,
     routing::{Found, find_route},
     verify::verify,
 };

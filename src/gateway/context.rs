@@ -9,7 +9,7 @@ use http::StatusCode;
 use prometheus::IntGauge;
 
 use super::{
-    Snapshot, attempt::Attempt, caller::Caller, limits::Nearest, respond::Refusal,
+    Snapshot, attempt::Attempt, caller::Caller, limits::Nearest, refusal::Refusal,
     response_cache::Cached, token_end::TokenEnd,
 };
 use crate::{
@@ -138,7 +138,7 @@ impl Context {
     }
 
     pub fn refuse(&mut self, refusal: &Refusal) {
-        self.refused = Some((refusal.status, refusal.reason));
+        self.refused = Some((refusal.status(self.snapshot.errors), refusal.reason));
     }
 
     /// Why the request was cut, if its token ended.

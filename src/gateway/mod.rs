@@ -20,6 +20,7 @@ mod grpc;
 mod limits;
 mod local;
 mod recorder;
+mod refusal;
 mod request;
 mod respond;
 mod response_cache;
@@ -29,6 +30,7 @@ mod token_end;
 mod unparsed;
 mod upgrade;
 mod verify;
+mod wording;
 
 use std::{
     sync::Arc,
@@ -58,8 +60,8 @@ pub use unparsed::Unparsed;
 use crate::{domain::Reason, lifecycle::Lifecycle, response_cache::ResponseCache};
 use authorize::{Decided, authorize};
 use context::Context;
+use refusal::Refusal;
 use request::host_of;
-use respond::Refusal;
 
 /// Answers requests by the configuration that is in force.
 pub struct Gateway {
@@ -334,7 +336,7 @@ impl ProxyHttp for Gateway {
                     // Who is gone cannot be told.
                     let _ = respond::refuse(session, &refusal, context).await;
                 }
-                refusal.status.as_u16()
+                refusal.status(context.snapshot.errors).as_u16()
             }
             None => {
                 context.refused = Some((client_closed(), Reason::ClientClosed));

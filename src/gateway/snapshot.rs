@@ -9,7 +9,7 @@ use super::{forward::Protected, limits::Limits};
 use crate::{
     auth::Verifier,
     config::LimitSettings,
-    domain::{Route, RouteTable},
+    domain::{ErrorFormat, Route, RouteTable},
     limits::Limiters,
     metrics::{Metrics, RouteMetrics, Zeros},
     upstream::Pool,
@@ -27,6 +27,8 @@ pub struct Snapshot {
     /// In the order of [`crate::domain::UpstreamId`].
     upstreams: Vec<Arc<Pool>>,
     pub(super) protected: Protected,
+    /// How callers are told that they are refused.
+    pub(super) errors: ErrorFormat,
     /// Whether any route has its answers kept.
     pub(super) keeps_answers: bool,
     pub(super) limits: Limits,
@@ -40,6 +42,7 @@ pub struct Parts {
     /// In the order of [`crate::domain::UpstreamId`].
     pub upstreams: Vec<Arc<Pool>>,
     pub verifier: Option<Arc<Verifier>>,
+    pub errors: ErrorFormat,
     pub limits: LimitSettings,
     /// In the order of `limits.rates`.
     pub limiters: Limiters,
@@ -62,6 +65,7 @@ impl Snapshot {
             protected: Protected::new(routes.iter()),
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
+            errors: parts.errors,
             limits: Limits::new(parts.limits, parts.limiters, &parts.routes),
             routes: parts.routes,
         }

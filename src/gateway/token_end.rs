@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use pingora::{Error, ErrorType, OrErr, proxy::Session, upstreams::peer::HttpPeer};
 use tokio::task::JoinHandle;
 
-use super::{Snapshot, context::Context, respond::Refusal};
+use super::{Snapshot, context::Context, refusal::Refusal};
 use crate::{
     auth::{Moment, Unavailable},
     domain::{AccessToken, Grant, Policy, Secret, UnixSeconds, Verdict, extract},

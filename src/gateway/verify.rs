@@ -8,7 +8,7 @@ use super::{
     Snapshot,
     context::{Asked, Context},
     limits,
-    respond::Refusal,
+    refusal::Refusal,
 };
 use crate::{auth::Verified, domain::extract};
 

@@ -243,6 +243,7 @@ impl Base {
             upstreams: self.upstreams(settings.upstreams)?,
             routes: settings.routes,
             verifier,
+            errors: settings.errors,
             limiters: limiters.clone(),
             limits: settings.limits,
         };

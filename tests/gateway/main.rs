@@ -23,3 +23,4 @@ mod support;
 mod token_path;
 mod tracing;
 mod upstreams;
+mod wso2_errors;
