@@ -36,10 +36,11 @@ impl Rewrite {
         let template = PathPattern::parse_template(text)?;
         let pieces = template.segments.iter().map(|segment| match segment {
             Segment::Literal(text) => Ok(Piece::Literal(encode(text).into())),
-            Segment::Parameter(name) => pattern
+            // What is mixed goes over as a whole.
+            Segment::Parameter(_) | Segment::Mixed(_) => pattern
                 .segments
                 .iter()
-                .position(|other| matches!(other, Segment::Parameter(other) if other == name))
+                .position(|other| other == segment)
                 .map(Piece::Segment)
                 .ok_or("this has a parameter that the route's `path` has not"),
         });
@@ -88,7 +89,7 @@ impl Rewrite {
             pieces: pieces
                 .map(|(number, segment)| match segment {
                     Segment::Literal(text) => Piece::Literal(encode(text).into()),
-                    Segment::Parameter(_) => Piece::Segment(number),
+                    Segment::Parameter(_) | Segment::Mixed(_) => Piece::Segment(number),
                 })
                 .collect(),
             rest: pattern.prefix.then_some(pattern.segments.len()),
@@ -144,6 +145,8 @@ mod tests {
             ("/*", "/v2/*", "/a%20b", "/v2/a%20b"),
             ("/u/:id/o/:order", "/:order/of/:id", "/u/7/o/9", "/9/of/7"),
             ("/u/:id/*", "/x/:id/*", "/u/caf%C3%A9/y/", "/x/caf%C3%A9/y/"),
+            ("/r/{y}-{m}.pdf", "/{y}-{m}.pdf", "/r/1-2.pdf", "/1-2.pdf"),
+            ("/{id}", "/x/:id", "/7", "/x/7"),
             ("/a", "/café b", "/a", "/caf%C3%A9%20b"),
             ("/a", "/", "/a", "/"),
             ("/a", "/b/", "/a", "/b/"),

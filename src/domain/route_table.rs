@@ -10,7 +10,9 @@ use hashbrown::HashMap;
 use http::HeaderMap;
 
 use super::{
-    HostPattern, KnownMethod, Methods, Route, host_pattern::MAX_HOST_BYTES, path_pattern::Segment,
+    HostPattern, KnownMethod, Methods, Route,
+    host_pattern::MAX_HOST_BYTES,
+    path_pattern::{Mixed, Segment},
 };
 
 /// Two routes that match the same requests.
@@ -105,6 +107,8 @@ fn in_lower_case<T>(host: &str, then: impl FnOnce(&str) -> Option<T>) -> Option<
 #[derive(Default)]
 struct Node {
     literals: HashMap<Box<str>, Node>,
+    /// In the order in which they are tried.
+    mixed: Vec<(Mixed, Node)>,
     parameter: Option<Box<Node>>,
     /// Routes whose path ends here, by position in the table, the best first.
     exact: Vec<usize>,
@@ -120,14 +124,31 @@ impl Node {
             [Segment::Parameter(_), rest @ ..] => {
                 self.parameter.get_or_insert_default().place(rest)
             }
+            [Segment::Mixed(mixed), rest @ ..] => self.place_mixed(mixed).place(rest),
             [Segment::Literal(text), rest @ ..] => {
                 self.literals.entry(text.clone()).or_default().place(rest)
             }
         }
     }
 
-    /// The first of the lists for what is left of a path that `fits`: a literal goes before a
-    /// parameter, that before a prefix, and the longest prefix is the one met last on the way down.
+    fn place_mixed(&mut self, mixed: &Mixed) -> &mut Self {
+        let there = self
+            .mixed
+            .iter()
+            .position(|(other, _)| other.has_form_of(mixed));
+        let position = there.unwrap_or_else(|| {
+            let position = self
+                .mixed
+                .partition_point(|(other, _)| other.rank() < mixed.rank());
+            self.mixed
+                .insert(position, (mixed.clone(), Self::default()));
+            position
+        });
+        &mut self.mixed[position].1
+    }
+
+    /// The first of the lists for what is left of a path that `fits`: a literal goes before a mixed
+    /// segment, that before a parameter, that before a prefix, and the longest prefix is the one met last on the way down.
     fn find(&self, rest: Option<&str>, fits: &impl Fn(&[usize]) -> bool) -> Option<&[usize]> {
         let fitting = |list: &'_ [usize]| !list.is_empty() && fits(list);
         let covered = || fitting(&self.prefix).then_some(&*self.prefix);
@@ -142,11 +163,18 @@ impl Node {
             None => (rest, None),
         };
         let by_literal = || self.literals.get(segment)?.find(tail, fits);
+        let by_mixed = || {
+            let mut fitting = self.mixed.iter().filter(|(mixed, _)| mixed.fits(segment));
+            fitting.find_map(|(_, node)| node.find(tail, fits))
+        };
         let by_parameter = || match segment {
             "" => None,
             _ => self.parameter.as_ref()?.find(tail, fits),
         };
-        by_literal().or_else(by_parameter).or_else(covered)
+        by_literal()
+            .or_else(by_mixed)
+            .or_else(by_parameter)
+            .or_else(covered)
     }
 }
 
@@ -398,6 +426,8 @@ mod tests {
             ("/a/:x", "/a/:y"),
             ("/a/*", "/a/*"),
             ("/:x/*", "/:y/*"),
+            ("/:x", "/{y}"),
+            ("/{x}.{y}/a", "/{y}.{z}/a"),
         ] {
             let conflicts =
                 RouteTable::new(vec![route(None, first, &[]), route(None, second, &[])]).err();
@@ -430,8 +460,33 @@ mod tests {
         }
         for good in ["/", "/*", "/a/{b}", "/a b", "/café/:x/*"] {
             let table = table(vec![route(None, good, &[])]);
-            let path = good.replace(":x", "1").replace('*', "z");
+            let path = good
+                .replace(":x", "1")
+                .replace("{b}", "1")
+                .replace('*', "z");
             assert_eq!(get(&table, "h", &path), Some(0), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_mixed_segment_stands_between_literal_and_parameter() {
+        let patterns = [
+            "/r/:id",
+            "/r/{id}.json",
+            "/r/{y}-{m}.json",
+            "/r/all.json",
+            "/r/*",
+        ];
+        let table = table(patterns.iter().map(|path| route(None, path, &[])).collect());
+        for (path, expected) in [
+            ("/r/all.json", "/r/all.json"),
+            ("/r/1-2.json", "/r/{y}-{m}.json"),
+            ("/r/1.json", "/r/{id}.json"),
+            ("/r/.json", "/r/:id"),
+            ("/r/1.json/x", "/r/*"),
+        ] {
+            let found = get(&table, "h", path).map(|position| patterns[position]);
+            assert_eq!(found, Some(expected), "{path}");
         }
     }
 
@@ -497,7 +552,8 @@ mod tests {
         patterns.iter().filter_map(rank).max()
     }
 
-    /// Segment by segment: literal, parameter, end of a prefix.
+    /// Segment by segment: literal, mixed, parameter, end of a prefix. Of the mixed ones that share the
+    /// amount of literal text, the one with the lesser text in front.
     fn path_rank(pattern: &str, path: &str) -> Option<Vec<u8>> {
         let mut segments = path.split('/').skip(1);
         let mut ranks = Vec::new();
@@ -507,11 +563,13 @@ mod tests {
                 return Some(ranks);
             }
             let segment = segments.next()?;
-            ranks.push(match part.starts_with(':') {
-                true if segment.is_empty() => return None,
-                true => 1,
-                false if part == segment => 2,
-                false => return None,
+            let is_longer = |than: usize| segment.len() > than;
+            ranks.push(match part {
+                _ if part.starts_with(':') && is_longer(0) => 1,
+                _ if part.starts_with("a{") && segment.starts_with('a') && is_longer(1) => 2,
+                _ if part.starts_with('{') && segment.ends_with('b') && is_longer(1) => 3,
+                _ if part == segment => 4,
+                _ => return None,
             });
         }
         ranks.push(1);
@@ -526,6 +584,8 @@ mod tests {
         let depth = random.usize(..4);
         let segments = (0..depth).map(|depth| match some(random, parts) {
             ":" => format!("/:p{depth}"),
+            "a{}" => format!("/a{{p{depth}}}"),
+            "{}b" => format!("/{{p{depth}}}b"),
             part => format!("/{part}"),
         });
         let path: String = segments.collect();
@@ -537,7 +597,11 @@ mod tests {
 
     fn random_route(random: &mut fastrand::Rng) -> Route {
         const HOSTS: [&str; 7] = ["x", "a.x", "b.a.x", "*.x", "*.a.x", "*.b.a.x", "y"];
-        let path = random_path(random, &["a", "b", "ab", ":"], &["", "", "/", "/*"]);
+        let path = random_path(
+            random,
+            &["a", "ab", ":", "a{}", "{}b"],
+            &["", "", "/", "/*"],
+        );
         let methods: &[&str] = match random.u8(..4) {
             0 => &["GET"],
             1 => &["POST", "PUT"],
@@ -592,7 +656,7 @@ mod tests {
                         "x", "A.x", "b.a.x.", "c.b.a.X", "q.x", "y", "z.y", "", ".x", ".",
                     ],
                 );
-                let path = random_path(&mut random, &["a", "b", "ab", "c"], &["", "", "/"]);
+                let path = random_path(&mut random, &["a", "b", "ab", "acb"], &["", "", "/"]);
                 let method = METHODS[random.usize(..METHODS.len())];
                 let mut headers = HeaderMap::new();
                 for name in ["v", "w"] {
