@@ -63,7 +63,7 @@ pub use network::{Network, any_contains};
 pub use path::{MalformedPath, RequestPath};
 pub use path_pattern::PathPattern;
 pub use peer::{Door, Peer, TlsPeer};
-pub use policy::{Access, Permit, Policy, ScopeRule};
+pub use policy::{Access, Permit, Policy, ScopeRule, ScopeSets};
 pub use progress::{Load, Passage, Progress};
 pub use rate::{By, Rate, RateLimit, RateLimitId, SizeLimits};
 pub use reason::{Decision, Reason};

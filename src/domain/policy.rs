@@ -35,6 +35,34 @@ pub enum ScopeRule {
     None,
     All(Box<[Box<str>]>),
     Any(Box<[Box<str>]>),
+    AnySet(ScopeSets),
+}
+
+/// Sets of scopes, of which a token needs one as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeSets {
+    sets: Box<[Box<[Box<str>]>]>,
+    /// All that are in one of them, each once.
+    names: Box<[Box<str>]>,
+}
+
+impl ScopeSets {
+    pub fn new(sets: Vec<Box<[Box<str>]>>) -> Self {
+        let mut names: Vec<Box<str>> = Vec::new();
+        for name in sets.iter().flatten() {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        Self {
+            sets: sets.into(),
+            names: names.into(),
+        }
+    }
+
+    pub fn sets(&self) -> impl Iterator<Item = &[Box<str>]> {
+        self.sets.iter().map(|set| &**set)
+    }
 }
 
 /// Proof that a route's access rule was met. Only this file can make one, and nothing reaches an
@@ -121,6 +149,9 @@ impl ScopeRule {
             Self::None => true,
             Self::All(needed) => needed.iter().all(|scope| grant.has_scope(scope)),
             Self::Any(needed) => needed.iter().any(|scope| grant.has_scope(scope)),
+            Self::AnySet(needed) => needed
+                .sets()
+                .any(|set| set.iter().all(|scope| grant.has_scope(scope))),
         }
     }
 
@@ -128,6 +159,7 @@ impl ScopeRule {
         match self {
             Self::None => &[],
             Self::All(names) | Self::Any(names) => names,
+            Self::AnySet(sets) => &sets.names,
         }
     }
 }
@@ -241,6 +273,25 @@ mod tests {
             assert_eq!(check(&any, &json), by_any, "{scope}");
         }
         assert_eq!(check(&all, r#"{"active":true}"#), refused);
+    }
+
+    #[test]
+    fn one_set_of_scopes_as_a_whole() {
+        let sets = vec![names(&["a", "b"]), names(&["b", "c"]), names(&["d"])];
+        let policy = Policy {
+            scopes: ScopeRule::AnySet(ScopeSets::new(sets)),
+            ..Policy::default()
+        };
+        for scope in ["a b", "c b", "d", "a c d"] {
+            let json = format!(r#"{{"active":true,"scope":"{scope}"}}"#);
+            assert_eq!(check(&policy, &json), Ok(()), "{scope}");
+        }
+        for scope in ["", "a", "b", "a c"] {
+            let json = format!(r#"{{"active":true,"scope":"{scope}"}}"#);
+            let required = "a b c d".into();
+            let refused = Err(Denial::InsufficientScope { required });
+            assert_eq!(check(&policy, &json), refused, "{scope}");
+        }
     }
 
     #[test]

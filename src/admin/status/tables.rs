@@ -135,6 +135,10 @@ fn needed(access: &Access) -> String {
             ScopeRule::None => "a token".to_owned(),
             ScopeRule::All(scopes) => scopes.join(" "),
             ScopeRule::Any(scopes) => scopes.join(" or "),
+            ScopeRule::AnySet(sets) => {
+                let sets: Vec<String> = sets.sets().map(|set| set.join(" ")).collect();
+                sets.join(" or ")
+            }
         },
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::{
     config::{
         section::{Placed, Section},
-        tree::Value,
+        tree::{Node, Value},
     },
-    domain::{Access, Policy, ScopeRule},
+    domain::{Access, Policy, ScopeRule, ScopeSets},
 };
 
 pub fn access(section: &mut Section<'_>, clock_skew: Duration) -> Option<Access> {
@@ -40,7 +40,8 @@ pub fn access(section: &mut Section<'_>, clock_skew: Duration) -> Option<Access>
     }
 }
 
-/// `["a", "b"]` and `{ all = [...] }`: all of them; `{ any = [...] }`: one of them.
+/// `["a", "b"]` and `{ all = [...] }`: all of them; `{ any = [...] }`: one of them, where one that is a
+/// list itself needs all of that.
 fn scopes(section: &mut Section<'_>) -> Option<ScopeRule> {
     let Some(entry) = section.take("scopes") else {
         return Some(ScopeRule::None);
@@ -50,8 +51,9 @@ fn scopes(section: &mut Section<'_>) -> Option<ScopeRule> {
         return Some(ScopeRule::All(scope_names(section, list)?));
     };
     let mut inner = section.below(table, "scopes", &entry.key_place);
-    let rule = match (inner.texts("any"), inner.texts("all")) {
-        (Some(list), None) => scope_names(&inner, list).map(ScopeRule::Any),
+    let sets = inner.take("any");
+    let rule = match (sets, inner.texts("all")) {
+        (Some(entry), None) => any_of(&inner, entry.node),
         (None, Some(list)) => scope_names(&inner, list).map(ScopeRule::All),
         _ => {
             inner.error(
@@ -64,6 +66,23 @@ fn scopes(section: &mut Section<'_>) -> Option<ScopeRule> {
     };
     inner.finish();
     rule
+}
+
+fn any_of(section: &Section<'_>, node: Node) -> Option<ScopeRule> {
+    let is_list = |item: &Node| matches!(item.value, Value::Array(_));
+    let items = match &node.value {
+        Value::Array(items) if items.iter().any(is_list) => items,
+        _ => {
+            let list = section.texts_of("any", node)?;
+            return Some(ScopeRule::Any(scope_names(section, list)?));
+        }
+    };
+    let sets = items.iter().map(|item| {
+        let list = section.texts_of("any", item.clone())?;
+        scope_names(section, list)
+    });
+    let sets = sets.collect::<Option<Vec<_>>>()?;
+    Some(ScopeRule::AnySet(ScopeSets::new(sets)))
 }
 
 /// Scope names of RFC 6749 §3.3: visible ASCII without `"`, `\` and spaces.
