@@ -2,7 +2,7 @@
 //!
 //! The modules stand in one order and use only what is to their left (`tests/tidy.rs` proves it):
 //!
-//! `domain < config < metrics < lifecycle < telemetry < auth < gateway < listener < admin < server < demo < cli < main`
+//! `domain < markup < config < metrics < lifecycle < telemetry < auth < subscription < upstream < response_cache < limits < gateway < listener < admin < server < demo < cli < main`
 //!
 //! `ARCHITECTURE.md` tells how a request goes through them.
 
@@ -23,5 +23,6 @@ pub mod markup;
 pub mod metrics;
 pub mod response_cache;
 pub mod server;
+pub mod subscription;
 pub mod telemetry;
 pub mod upstream;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A module may use those to its left, and itself.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "domain",
     "markup",
     "config",
@@ -15,6 +15,7 @@ const ORDER: [&str; 18] = [
     "lifecycle",
     "telemetry",
     "auth",
+    "subscription",
     "upstream",
     "response_cache",
     "limits",

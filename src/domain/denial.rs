@@ -33,6 +33,8 @@ pub enum Denial {
     Misdirected,
     MultipleTokens,
     NotYetValid,
+    /// The key manager does not say whose token it is.
+    NoClientId,
     NoToken,
     /// `retry_after`: in seconds, when one more will be let through.
     RateLimited {
@@ -43,6 +45,13 @@ pub enum Denial {
     /// A page of another origin asks whether it may use the route.
     OriginNotAllowed,
     RouteNotFound,
+    SubscriptionBlocked,
+    /// The client is of no application that has subscribed to the API.
+    SubscriptionMissing,
+    SubscriptionOnHold,
+    SubscriptionRejected,
+    /// Nobody has told yet who has subscribed to what.
+    SubscriptionsNotReady,
     /// `location`: the same target with TLS.
     TlsNeeded {
         location: Box<str>,
@@ -71,14 +80,20 @@ impl Denial {
             | Self::MalformedRequest
             | Self::MultipleTokens
             | Self::TokenTooLong => StatusCode::BAD_REQUEST,
-            Self::InsufficientScope { .. } | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::InsufficientScope { .. }
+            | Self::NoClientId
+            | Self::OriginNotAllowed
+            | Self::SubscriptionBlocked
+            | Self::SubscriptionMissing
+            | Self::SubscriptionOnHold
+            | Self::SubscriptionRejected => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::SubscriptionsNotReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::RouteNotFound => StatusCode::NOT_FOUND,
             Self::TlsNeeded { .. } => StatusCode::PERMANENT_REDIRECT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -111,10 +126,16 @@ impl Denial {
             Self::Misdirected => Reason::Misdirected,
             Self::MultipleTokens => Reason::MultipleTokens,
             Self::NotYetValid => Reason::NotYetValid,
+            Self::NoClientId => Reason::NoClientId,
             Self::NoToken => Reason::NoToken,
             Self::OriginNotAllowed => Reason::OriginNotAllowed,
             Self::Overloaded => Reason::Overloaded,
             Self::RouteNotFound => Reason::RouteNotFound,
+            Self::SubscriptionBlocked => Reason::SubscriptionBlocked,
+            Self::SubscriptionMissing => Reason::SubscriptionMissing,
+            Self::SubscriptionOnHold => Reason::SubscriptionOnHold,
+            Self::SubscriptionRejected => Reason::SubscriptionRejected,
+            Self::SubscriptionsNotReady => Reason::SubscriptionsNotReady,
             Self::TlsNeeded { .. } => Reason::TlsNeeded,
             Self::TokenTooLong => Reason::TokenTooLong,
             Self::UnknownExpectation => Reason::UnknownExpectation,
@@ -143,9 +164,15 @@ impl Denial {
             | Self::MalformedRequest
             | Self::MethodNotAllowed { .. }
             | Self::Misdirected
+            | Self::NoClientId
             | Self::OriginNotAllowed
             | Self::Overloaded
             | Self::RouteNotFound
+            | Self::SubscriptionBlocked
+            | Self::SubscriptionMissing
+            | Self::SubscriptionOnHold
+            | Self::SubscriptionRejected
+            | Self::SubscriptionsNotReady
             | Self::TlsNeeded { .. }
             | Self::UnknownExpectation => None,
         }
@@ -172,8 +199,14 @@ impl Denial {
             Self::NotYetValid => "The access token is not valid yet",
             Self::Overloaded => "There is too much to do: try again",
             Self::OriginNotAllowed => "Pages of this origin may not call this",
+            Self::NoClientId => "The access token does not say which client it is of",
             Self::NoToken => "This needs an access token in the Authorization header",
             Self::RouteNotFound => "There is nothing here",
+            Self::SubscriptionBlocked => "The subscription to this API is blocked",
+            Self::SubscriptionMissing => "The application has not subscribed to this API",
+            Self::SubscriptionOnHold => "The subscription to this API waits for approval",
+            Self::SubscriptionRejected => "The subscription to this API was not approved",
+            Self::SubscriptionsNotReady => "Subscriptions are not known yet: try again",
             Self::TlsNeeded { .. } => "This is served with TLS only",
             Self::TokenTooLong => "The access token is too long",
             Self::UnknownExpectation => "Only 100-continue can be expected here",

@@ -87,6 +87,10 @@ impl Fault {
             | Reason::TokenTooLong
             | Reason::WrongTokenType => Self::INVALID_CREDENTIALS,
             Reason::InsufficientScope => Self::INSUFFICIENT_SCOPE,
+            Reason::NoClientId => Self::UNCLASSIFIED,
+            Reason::SubscriptionBlocked => Self::BLOCKED,
+            Reason::SubscriptionMissing | Reason::SubscriptionRejected => Self::FORBIDDEN,
+            Reason::SubscriptionOnHold => Self::ON_HOLD,
             Reason::RateLimited => Self::throttled(900_806),
             Reason::IntrospectionTimeout
             | Reason::IntrospectionUnreachable
@@ -94,7 +98,8 @@ impl Fault {
             | Reason::IntrospectionBadAnswer
             | Reason::IntrospectionClientRefused
             | Reason::IntrospectionNotReady
-            | Reason::IntrospectionOverloaded => Self::outage(outage),
+            | Reason::IntrospectionOverloaded
+            | Reason::SubscriptionsNotReady => Self::outage(outage),
             Reason::NoUpstream
             | Reason::UpstreamConnect
             | Reason::UpstreamOverloaded
@@ -148,6 +153,27 @@ impl Fault {
         900_910,
         "The access token does not allow you to access the requested resource",
         "The access token does not allow you to access the requested resource",
+    );
+
+    const BLOCKED: Self = Self::words(
+        StatusCode::UNAUTHORIZED,
+        900_907,
+        "The requested API is temporarily blocked",
+        "The requested API is temporarily blocked. Unclassified Authentication Failure",
+    );
+
+    const FORBIDDEN: Self = Self::words(
+        StatusCode::FORBIDDEN,
+        900_908,
+        "Resource forbidden ",
+        "Resource forbidden . Unclassified Authentication Failure",
+    );
+
+    const ON_HOLD: Self = Self::words(
+        StatusCode::UNAUTHORIZED,
+        900_909,
+        "The subscription to the API is inactive",
+        "The subscription to the API is inactive. Unclassified Authentication Failure",
     );
 
     const INTERNAL: Self = Self::words(

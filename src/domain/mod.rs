@@ -15,6 +15,7 @@
 //! | [`Reason`] | one word for the outcome of a request, from a closed list |
 //! | [`Route`], [`RouteTable`] | which requests are whose |
 //! | [`Action`] | where they go, or what they are answered |
+//! | [`ApiIdentity`], [`Subscriber`] | which API a route is of, and who has subscribed to it |
 //! | [`CachePolicy`] | how the answers of a route may be kept |
 
 mod action;
@@ -44,6 +45,7 @@ mod route;
 mod route_table;
 mod secret;
 mod signing_key;
+mod subscription;
 mod token;
 
 pub use action::{Action, Forward, Redirect, StaticAnswer, UpstreamId};
@@ -73,6 +75,11 @@ pub use route::Route;
 pub use route_table::{RouteConflict, RouteTable, Routed};
 pub use secret::Secret;
 pub use signing_key::SigningKey;
+pub use subscription::{
+    Api, ApiIdentity, Application, Change, Edit, KeyMapping, KeyType, Millis, Missing, Outcome,
+    PolicyKind, Quota, Row, RowId, RowKind, Subscribed, Subscriber, Subscription,
+    SubscriptionState, TierPolicy,
+};
 pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract};
 
 /// Seconds since 1970-01-01T00:00:00Z, as in RFC 7519 `NumericDate` and the `exp`, `nbf` and `iat`

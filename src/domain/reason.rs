@@ -80,6 +80,16 @@ reasons! {
     WrongTokenType = "wrong_token_type", Deny;
     /// The token lacks a scope that the route asks for.
     InsufficientScope = "insufficient_scope", Deny;
+    /// The token names no client, so nothing can be said about its subscriptions.
+    NoClientId = "no_client_id", Deny;
+    /// The client's application has no subscription to the route's API.
+    SubscriptionMissing = "subscription_missing", Deny;
+    /// The subscription is blocked, for this kind of key at least.
+    SubscriptionBlocked = "subscription_blocked", Deny;
+    /// The subscription waits for approval.
+    SubscriptionOnHold = "subscription_on_hold", Deny;
+    /// The subscription was not approved, or is in a state that is not known here.
+    SubscriptionRejected = "subscription_rejected", Deny;
     /// The request target has no single meaning.
     MalformedRequest = "malformed_request", Deny;
     /// The host has another certificate than the connection was made with.
@@ -116,6 +126,8 @@ reasons! {
     IntrospectionNotReady = "introspection_not_ready", Error;
     /// Too many introspections are under way already.
     IntrospectionOverloaded = "introspection_overloaded", Error;
+    /// The subscriptions have not been loaded yet.
+    SubscriptionsNotReady = "subscriptions_not_ready", Error;
     /// Too many requests are under way.
     Overloaded = "overloaded", Error;
     /// Every address of the upstream is out.

@@ -1,10 +1,12 @@
 //! One entry of the routing table.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
 use super::{
-    Access, Action, CachePolicy, Coding, Cors, Forward, HeaderMatch, HeaderRules, HostPattern,
-    Methods, PathPattern, RateLimitId,
+    Access, Action, ApiIdentity, CachePolicy, Coding, Cors, Forward, HeaderMatch, HeaderRules,
+    HostPattern, Methods, PathPattern, RateLimitId,
 };
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
@@ -35,6 +37,10 @@ pub struct Route {
     pub end_with_token: bool,
     /// Beside those for all routes.
     pub rate_limits: Box<[RateLimitId]>,
+    /// The API that it is of, where that is known: who has subscribed to it matters then.
+    pub api: Option<Arc<ApiIdentity>>,
+    /// Whether only those who have subscribed to the API may pass.
+    pub validate_subscription: bool,
     /// Longest body of a request, in bytes; `None`: any.
     pub max_body: Option<u64>,
 }

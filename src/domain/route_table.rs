@@ -302,6 +302,8 @@ mod tests {
             compression: Box::default(),
             response_cache: None,
             end_with_token: false,
+            api: None,
+            validate_subscription: false,
             rate_limits: Box::default(),
             max_body: None,
         }

@@ -39,7 +39,7 @@ impl From<Denial> for Refusal {
             challenge: denial.www_authenticate(),
             retry_after: match &denial {
                 Denial::RateLimited { retry_after } => Some(*retry_after),
-                Denial::Overloaded => Some(1),
+                Denial::Overloaded | Denial::SubscriptionsNotReady => Some(1),
                 _ => None,
             },
             allow: match &denial {

@@ -2,6 +2,7 @@
 
 mod access;
 mod action;
+mod api;
 mod compression;
 mod cors;
 mod identity;
@@ -23,6 +24,7 @@ use crate::domain::{
 };
 use access::access;
 use action::action;
+use api::api;
 use compression::compression;
 use cors::cors;
 use identity::identity_headers;
@@ -177,6 +179,7 @@ fn route(
     let compression = compression(section);
     let response_cache = response_cache::of_route(section, &common.response_cache, access.as_ref());
     let end_with_token = end_with_token(section, access.as_ref());
+    let api = api(section);
     let (rate_limits, max_body) = common.rates.of_route(section, common.sizes);
     if matches!(access, Some(Access::Public)) && common.rates.ask_who_calls(&rate_limits) {
         section.error(
@@ -209,6 +212,8 @@ fn route(
         compression,
         response_cache,
         end_with_token,
+        api,
+        validate_subscription: false,
         rate_limits,
         max_body,
     })

@@ -1,0 +1,778 @@
+//! All rows together, and the question that a request asks.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use parking_lot::MutexGuard;
+
+use super::{
+    apis::Apis,
+    names::{Names, Shared},
+    shelf::{List, Shelf, Source, Written},
+};
+use crate::domain::{
+    Api, ApiIdentity, Application, Change, Edit, KeyMapping, KeyType, Millis, Missing, Outcome,
+    PolicyKind, Row, RowId, RowKind, Subscribed, Subscriber, Subscription, SubscriptionState,
+    TierPolicy,
+};
+
+const SHARDS: usize = 1024;
+const FEW_SHARDS: usize = 16;
+
+/// Everything that is known of applications, APIs and subscriptions.
+pub struct Table {
+    clients: Shelf<ClientKey, Client>,
+    applications: Shelf<u32, Arc<Application>>,
+    apis: Apis,
+    subscriptions: Shelf<(u32, u32), Terms>,
+    application_policies: Shelf<Box<str>, Arc<TierPolicy>>,
+    subscription_policies: Shelf<Box<str>, Arc<TierPolicy>>,
+    /// Of tiers and key managers.
+    names: Names,
+    owners: Shared,
+    digester: [RandomState; 2],
+    /// Kinds of which a whole list came, one bit for each.
+    loaded: AtomicU8,
+}
+
+/// A consumer key as its keyed digest, with the number of the key manager's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ClientKey {
+    digest: [u64; 2],
+    key_manager: u16,
+}
+
+impl Hash for ClientKey {
+    /// The same for all key managers.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest[0]);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Client {
+    application: u32,
+    key_type: KeyType,
+}
+
+/// What a subscription says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Terms {
+    state: SubscriptionState,
+    /// The number of the tier's name.
+    policy: u16,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let names = Names::default();
+        // Number 0 is "not known".
+        let none = names.number("");
+        debug_assert_eq!(none, Some(0));
+        Self {
+            clients: Shelf::new(SHARDS),
+            applications: Shelf::new(SHARDS),
+            apis: Apis::new(),
+            subscriptions: Shelf::new(SHARDS),
+            application_policies: Shelf::new(FEW_SHARDS),
+            subscription_policies: Shelf::new(FEW_SHARDS),
+            names,
+            owners: Shared::default(),
+            digester: [RandomState::new(), RandomState::new()],
+            loaded: AtomicU8::new(0),
+        }
+    }
+}
+
+impl Table {
+    /// What is known of a client and an API. `key_manager`: the name of the one that the client is
+    /// registered at, where there are several.
+    pub fn check(&self, client_id: &str, key_manager: Option<&str>, api: &ApiIdentity) -> Outcome {
+        let mut subscriber = Subscriber::default();
+        let Some(client) = self.client(client_id, key_manager) else {
+            return Outcome::Unknown(Missing::KeyMapping, subscriber);
+        };
+        subscriber.key_type = client.key_type;
+        subscriber.application = self.applications.get(&client.application, Arc::clone);
+        if subscriber.application.is_none() {
+            return Outcome::Unknown(Missing::Application(client.application), subscriber);
+        }
+        let Some(api) = self.apis.find(api) else {
+            return Outcome::Unknown(Missing::Api, subscriber);
+        };
+        let key = (client.application, api.id);
+        let terms = self.subscriptions.get(&key, |terms| *terms);
+        let named = terms.and_then(|terms| Some((terms, self.names.name(terms.policy)?)));
+        let Some((terms, policy)) = named else {
+            let (application, api) = key;
+            return Outcome::Unknown(Missing::Subscription { application, api }, subscriber);
+        };
+        subscriber.subscription = Some(Subscribed {
+            api,
+            policy,
+            state: terms.state,
+        });
+        Outcome::Known(subscriber)
+    }
+
+    /// What a tier's name means.
+    pub fn policy(&self, kind: PolicyKind, name: &str) -> Option<Arc<TierPolicy>> {
+        self.policies(kind).get(&Box::from(name), Arc::clone)
+    }
+
+    /// The API that a route belongs to.
+    pub fn api(&self, identity: &ApiIdentity) -> Option<Arc<Api>> {
+        self.apis.find(identity)
+    }
+
+    /// Whether enough has been loaded to refuse anybody.
+    pub fn is_ready(&self) -> bool {
+        const NEEDED: [RowKind; 4] = [
+            RowKind::Applications,
+            RowKind::KeyMappings,
+            RowKind::Apis,
+            RowKind::Subscriptions,
+        ];
+        let needed = NEEDED.iter().fold(0, |bits, kind| bits | bit(*kind));
+        self.loaded.load(Ordering::Relaxed) & needed == needed
+    }
+
+    /// Rows of a kind.
+    pub fn count(&self, kind: RowKind) -> usize {
+        match kind {
+            RowKind::Applications => self.applications.len(),
+            RowKind::KeyMappings => self.clients.len(),
+            RowKind::Apis => self.apis.rows.len(),
+            RowKind::Subscriptions => self.subscriptions.len(),
+            RowKind::ApplicationPolicies => self.application_policies.len(),
+            RowKind::SubscriptionPolicies => self.subscription_policies.len(),
+        }
+    }
+
+    /// Takes note of a change; says whether it was news.
+    pub fn apply(&self, change: Change) -> bool {
+        match change.what {
+            Edit::Put(row) => self.put(row, change.at, Source::Change),
+            Edit::Remove(id) => self.remove(id, change.at),
+        }
+    }
+
+    /// Takes note of a whole list, which the source began to give at `at`; `None` if a later one is
+    /// known.
+    pub fn load(
+        &self,
+        kind: RowKind,
+        rows: impl IntoIterator<Item = Row>,
+        at: Millis,
+    ) -> Option<Loaded> {
+        let mut load = self.begin(kind, at)?;
+        for row in rows {
+            load.put(row);
+        }
+        Some(load.finish())
+    }
+
+    /// Begins a list, row by row; `None` if a later one is known. A list that breaks off before
+    /// [`Load::finish`] says nothing about rows that are not in it.
+    pub fn begin(&self, kind: RowKind, at: Millis) -> Option<Load<'_>> {
+        let list = match kind {
+            RowKind::Applications => self.applications.begin(at),
+            RowKind::KeyMappings => self.clients.begin(at),
+            RowKind::Apis => self.apis.rows.begin(at),
+            RowKind::Subscriptions => self.subscriptions.begin(at),
+            RowKind::ApplicationPolicies => self.application_policies.begin(at),
+            RowKind::SubscriptionPolicies => self.subscription_policies.begin(at),
+        }?;
+        Some(Load {
+            table: self,
+            kind,
+            at,
+            list,
+            report: Loaded::default(),
+        })
+    }
+
+    fn put(&self, row: Row, at: Millis, from: Source) -> bool {
+        match row {
+            Row::Application(row) => {
+                let row = Arc::new(Application {
+                    owner: self.owners.share(row.owner),
+                    policy: self.owners.share(row.policy),
+                    ..row
+                });
+                is_done(&self.applications.put(row.id, row, at, from))
+            }
+            Row::KeyMapping(row) => self.put_client(&row, at, from),
+            Row::Api(row) => self.apis.put(row, at, from),
+            Row::Subscription(row) => self.put_subscription(&row, at, from),
+            Row::Policy(kind, row) => {
+                let written = self
+                    .policies(kind)
+                    .put(row.name.clone(), Arc::new(row), at, from);
+                is_done(&written)
+            }
+        }
+    }
+
+    fn put_subscription(&self, row: &Subscription, at: Millis, from: Source) -> bool {
+        let Some(policy) = self.names.number(&row.policy) else {
+            return false;
+        };
+        let terms = Terms {
+            state: row.state,
+            policy,
+        };
+        let key = (row.application, row.api);
+        is_done(&self.subscriptions.put(key, terms, at, from))
+    }
+
+    fn put_client(&self, row: &KeyMapping, at: Millis, from: Source) -> bool {
+        let Some(key_manager) = self.names.number(&row.key_manager) else {
+            return false;
+        };
+        let key = ClientKey {
+            digest: self.digest(&row.consumer_key),
+            key_manager,
+        };
+        let everywhere = ClientKey {
+            key_manager: 0,
+            ..key
+        };
+        // Of every key manager.
+        let removed = self.clients.removed_at(&everywhere);
+        if key_manager != 0 && removed.is_some_and(|removed| removed >= at) {
+            return false;
+        }
+        let client = Client {
+            application: row.application,
+            key_type: row.key_type,
+        };
+        is_done(&self.clients.put(key, client, at, from))
+    }
+
+    fn remove(&self, id: RowId, at: Millis) -> bool {
+        match id {
+            RowId::Application(id) => is_done(&self.applications.remove(id, at)),
+            RowId::KeyMapping {
+                consumer_key,
+                key_manager,
+            } => self.remove_client(&consumer_key, &key_manager, at),
+            RowId::Api(id) => self.apis.remove(id, at),
+            RowId::Subscription { application, api } => {
+                is_done(&self.subscriptions.remove((application, api), at))
+            }
+            RowId::Policy(kind, name) => is_done(&self.policies(kind).remove(name, at)),
+        }
+    }
+
+    fn remove_client(&self, consumer_key: &str, key_manager: &str, at: Millis) -> bool {
+        let Some(key_manager) = self.names.number(key_manager) else {
+            return false;
+        };
+        let key = ClientKey {
+            digest: self.digest(consumer_key),
+            key_manager,
+        };
+        // First, so that no older row comes in behind it.
+        let mut is_news = is_done(&self.clients.remove(key, at));
+        if key_manager == 0 {
+            let others: Vec<ClientKey> = self.clients.alike(&key, |rows| {
+                rows.map(|(other, _)| *other)
+                    .filter(|other| other.digest == key.digest)
+                    .collect()
+            });
+            for other in others {
+                is_news |= is_done(&self.clients.remove(other, at));
+            }
+        }
+        is_news
+    }
+
+    /// The client, of this key manager rather than of one that is not known.
+    fn client(&self, client_id: &str, key_manager: Option<&str>) -> Option<Client> {
+        let wanted = key_manager.map(|name| self.names.find(name).unwrap_or_default());
+        let key = ClientKey {
+            digest: self.digest(client_id),
+            key_manager: wanted.unwrap_or_default(),
+        };
+        self.clients.alike(&key, |rows| {
+            let fits = |other: &ClientKey| {
+                other.digest == key.digest
+                    && (wanted.is_none() || [0, key.key_manager].contains(&other.key_manager))
+            };
+            let found = rows
+                .filter(|(other, _)| fits(other))
+                .min_by_key(|(other, _)| (other.key_manager != key.key_manager, other.key_manager));
+            found.map(|(_, client)| *client)
+        })
+    }
+
+    fn digest(&self, client_id: &str) -> [u64; 2] {
+        let [one, two] = &self.digester;
+        [one.hash_one(client_id), two.hash_one(client_id)]
+    }
+
+    fn policies(&self, kind: PolicyKind) -> &Shelf<Box<str>, Arc<TierPolicy>> {
+        match kind {
+            PolicyKind::Application => &self.application_policies,
+            PolicyKind::Subscription => &self.subscription_policies,
+        }
+    }
+}
+
+/// A list that is coming in.
+pub struct Load<'t> {
+    table: &'t Table,
+    kind: RowKind,
+    at: Millis,
+    /// Keeps other lists of the same kind waiting; requests and changes go on.
+    list: MutexGuard<'t, List>,
+    report: Loaded,
+}
+
+/// What a list brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    pub rows: usize,
+    /// Rows that were not in it any more.
+    pub removed: usize,
+}
+
+impl Load<'_> {
+    /// A row of the list; one of another kind is not taken.
+    pub fn put(&mut self, row: Row) {
+        if row.kind() == self.kind {
+            self.report.rows += 1;
+            self.table.put(row, self.at, self.list.source());
+        }
+    }
+
+    /// The list is complete: rows that are not in it are removed, unless a change since then put them
+    /// there.
+    pub fn finish(mut self) -> Loaded {
+        let (table, at, list) = (self.table, self.at, &mut *self.list);
+        self.report.removed = match self.kind {
+            RowKind::Applications => {
+                let swept = table.applications.finish(list, at, |_| {});
+                table.owners.tidy();
+                swept
+            }
+            RowKind::KeyMappings => table.clients.finish(list, at, |_| {}),
+            RowKind::Apis => table.apis.finish(list, at),
+            RowKind::Subscriptions => table.subscriptions.finish(list, at, |_| {}),
+            RowKind::ApplicationPolicies => table.application_policies.finish(list, at, |_| {}),
+            RowKind::SubscriptionPolicies => table.subscription_policies.finish(list, at, |_| {}),
+        };
+        table.loaded.fetch_or(bit(self.kind), Ordering::Release);
+        self.report
+    }
+}
+
+fn is_done<V>(written: &Written<V>) -> bool {
+    matches!(written, Written::Done(_))
+}
+
+fn bit(kind: RowKind) -> u8 {
+    1 << kind as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn application(id: u32, name: &str) -> Row {
+        Row::Application(Application {
+            id,
+            uuid: None,
+            name: name.into(),
+            owner: "admin".into(),
+            policy: "Unlimited".into(),
+        })
+    }
+
+    fn client(key: &str, key_manager: &str, application: u32, key_type: KeyType) -> Row {
+        Row::KeyMapping(KeyMapping {
+            consumer_key: key.into(),
+            key_manager: key_manager.into(),
+            application,
+            key_type,
+        })
+    }
+
+    fn api(id: u32, name: &str) -> Row {
+        Row::Api(Api {
+            id,
+            name: name.into(),
+            version: "1.0.0".into(),
+            context: format!("/{name}/1.0.0").into(),
+            provider: "admin".into(),
+            policy: None,
+        })
+    }
+
+    fn subscription(application: u32, api: u32, policy: &str, state: &str) -> Row {
+        Row::Subscription(Subscription {
+            application,
+            api,
+            policy: policy.into(),
+            state: SubscriptionState::parse(state),
+        })
+    }
+
+    fn put(table: &Table, at: Millis, row: Row) -> bool {
+        let what = Edit::Put(row);
+        table.apply(Change { at, what })
+    }
+
+    fn remove(table: &Table, at: Millis, id: RowId) -> bool {
+        let what = Edit::Remove(id);
+        table.apply(Change { at, what })
+    }
+
+    fn identity(name: &str) -> ApiIdentity {
+        ApiIdentity {
+            name: name.into(),
+            version: "1.0.0".into(),
+            context: None,
+        }
+    }
+
+    #[test]
+    fn a_client_is_followed_to_its_subscription() {
+        let table = Table::default();
+        let (pizza, check) = (identity("Pizza"), |table: &Table, api: &ApiIdentity| {
+            table.check("ck", None, api)
+        });
+        let nothing = Subscriber::default();
+        assert_eq!(
+            check(&table, &pizza),
+            Outcome::Unknown(Missing::KeyMapping, nothing)
+        );
+        put(&table, 1, client("ck", "", 7, KeyType::Sandbox));
+        let Outcome::Unknown(Missing::Application(7), known) = check(&table, &pizza) else {
+            panic!("the application is known");
+        };
+        assert_eq!(known.key_type, KeyType::Sandbox);
+        put(&table, 1, application(7, "shop"));
+        assert!(matches!(
+            check(&table, &pizza),
+            Outcome::Unknown(Missing::Api, _)
+        ));
+        put(&table, 1, api(3, "Pizza"));
+        assert!(matches!(
+            check(&table, &pizza),
+            Outcome::Unknown(
+                Missing::Subscription {
+                    application: 7,
+                    api: 3
+                },
+                _
+            )
+        ));
+        put(&table, 1, subscription(7, 3, "Gold", "UNBLOCKED"));
+        let Outcome::Known(subscriber) = check(&table, &pizza) else {
+            panic!("there is a subscription");
+        };
+        assert_eq!(&*subscriber.application.unwrap().name, "shop");
+        let subscription = subscriber.subscription.unwrap();
+        assert_eq!(&*subscription.policy, "Gold");
+        assert_eq!(subscription.state, SubscriptionState::Unblocked);
+        assert_eq!(&*subscription.api.provider, "admin");
+    }
+
+    #[test]
+    fn a_client_is_one_of_its_key_manager() {
+        let table = Table::default();
+        put(&table, 1, client("ck", "one", 1, KeyType::Production));
+        put(&table, 1, client("ck", "two", 2, KeyType::Sandbox));
+        let application = |key_manager| table.client("ck", key_manager).map(|c| c.application);
+        assert_eq!(application(Some("one")), Some(1));
+        assert_eq!(application(Some("two")), Some(2));
+        assert_eq!(application(Some("three")), None);
+        assert_eq!(application(None), Some(1));
+        put(&table, 1, client("ck", "", 3, KeyType::Production));
+        assert_eq!(application(Some("two")), Some(2));
+        assert_eq!(application(Some("three")), Some(3));
+        // Without a name, the key is gone everywhere, older words included that come later.
+        let id = RowId::KeyMapping {
+            consumer_key: "ck".into(),
+            key_manager: "".into(),
+        };
+        assert!(remove(&table, 5, id));
+        assert_eq!(application(Some("one")), None);
+        assert!(!put(
+            &table,
+            4,
+            client("ck", "four", 4, KeyType::Production)
+        ));
+        assert!(put(&table, 6, client("ck", "four", 4, KeyType::Production)));
+        assert_eq!(application(None), Some(4));
+    }
+
+    #[test]
+    fn it_is_ready_when_all_that_decides_has_been_loaded() {
+        let table = Table::default();
+        for (kind, ready) in [
+            (RowKind::Applications, false),
+            (RowKind::KeyMappings, false),
+            (RowKind::SubscriptionPolicies, false),
+            (RowKind::Apis, false),
+            (RowKind::Subscriptions, true),
+        ] {
+            assert!(table.load(kind, [], 1).is_some());
+            assert_eq!(table.is_ready(), ready);
+        }
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_removes_nothing() {
+        let table = Table::default();
+        put(&table, 1, application(1, "one"));
+        let mut load = table.begin(RowKind::Applications, 10).unwrap();
+        load.put(application(2, "two"));
+        drop(load);
+        assert_eq!(table.count(RowKind::Applications), 2);
+        let load = table.load(RowKind::Applications, [application(2, "two")], 20);
+        assert_eq!(
+            load.unwrap(),
+            Loaded {
+                rows: 1,
+                removed: 1
+            }
+        );
+        assert_eq!(table.count(RowKind::Applications), 1);
+        assert!(table.load(RowKind::Applications, [], 19).is_none());
+    }
+
+    /// A source of which everything is known: its state at each of its times.
+    struct Origin {
+        /// Each changes one row, at its own time.
+        changes: Vec<Change>,
+        random: fastrand::Rng,
+    }
+
+    type State = BTreeMap<String, String>;
+
+    impl Origin {
+        fn new(seed: u64) -> Self {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut at = 10_000;
+            let changes = (0..random.usize(1..60)).map(|_| {
+                at += random.u64(1..700);
+                let what = edit(&mut random);
+                Change { at, what }
+            });
+            let changes = changes.collect();
+            Self { changes, random }
+        }
+
+        /// The rows of a kind at a time.
+        fn rows(&self, kind: RowKind, at: Millis) -> Vec<Row> {
+            let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+            for change in self.changes.iter().filter(|change| change.at <= at) {
+                match &change.what {
+                    Edit::Put(row) => rows.insert(row_name(&id_of(row)), row.clone()),
+                    Edit::Remove(id) => rows.remove(&row_name(id)),
+                };
+            }
+            rows.into_values()
+                .filter(|row| row.kind() == kind)
+                .collect()
+        }
+
+        fn end(&self) -> Millis {
+            self.changes.last().unwrap().at
+        }
+
+        fn state(&self) -> State {
+            let rows = RowKind::ALL.iter();
+            let rows = rows.flat_map(|kind| self.rows(*kind, self.end()));
+            rows.map(|row| (row_name(&id_of(&row)), format!("{row:?}")))
+                .collect()
+        }
+    }
+
+    fn edit(random: &mut fastrand::Rng) -> Edit {
+        let (one, two) = (random.u32(0..3), random.u32(0..3));
+        let word = ["UNBLOCKED", "BLOCKED", "ON_HOLD"][random.usize(0..3)];
+        let key_type = [KeyType::Production, KeyType::Sandbox][random.usize(0..2)];
+        let row = match random.u8(0..5) {
+            0 => application(one, word),
+            1 => client(
+                &format!("ck{one}"),
+                ["a", "b"][random.usize(0..2)],
+                two,
+                key_type,
+            ),
+            2 => api(one, word),
+            3 => subscription(one, two, word, word),
+            _ => Row::Policy(
+                PolicyKind::Application,
+                TierPolicy {
+                    name: format!("p{one}").into(),
+                    quota: None,
+                    burst: None,
+                    stop_on_quota: random.bool(),
+                },
+            ),
+        };
+        match random.u8(0..3) {
+            0 => Edit::Remove(id_of(&row)),
+            _ => Edit::Put(row),
+        }
+    }
+
+    fn id_of(row: &Row) -> RowId {
+        match row {
+            Row::Application(row) => RowId::Application(row.id),
+            Row::KeyMapping(row) => RowId::KeyMapping {
+                consumer_key: row.consumer_key.clone(),
+                key_manager: row.key_manager.clone(),
+            },
+            Row::Api(row) => RowId::Api(row.id),
+            Row::Subscription(row) => RowId::Subscription {
+                application: row.application,
+                api: row.api,
+            },
+            Row::Policy(kind, row) => RowId::Policy(*kind, row.name.clone()),
+        }
+    }
+
+    fn row_name(id: &RowId) -> String {
+        format!("{id:?}")
+    }
+
+    /// What is in the table, said as the origin says it.
+    fn state(table: &Table) -> State {
+        let mut state = State::new();
+        let mut add = |row: Row| state.insert(row_name(&id_of(&row)), format!("{row:?}"));
+        let name = |number| String::from(&*table.names.name(number).unwrap());
+        table
+            .applications
+            .for_each(|_, row| drop(add(Row::Application(Application::clone(row)))));
+        table
+            .apis
+            .rows
+            .for_each(|_, row| drop(add(Row::Api(Api::clone(row)))));
+        table.subscriptions.for_each(|(application, api), terms| {
+            add(Row::Subscription(Subscription {
+                application: *application,
+                api: *api,
+                policy: name(terms.policy).into(),
+                state: terms.state,
+            }));
+        });
+        table.application_policies.for_each(|_, row| {
+            add(Row::Policy(PolicyKind::Application, TierPolicy::clone(row)));
+        });
+        table.clients.for_each(|key, row| {
+            let keys = ["ck0", "ck1", "ck2"];
+            let consumer_key = keys.iter().find(|text| table.digest(text) == key.digest);
+            add(client(
+                consumer_key.unwrap(),
+                &name(key.key_manager),
+                row.application,
+                row.key_type,
+            ));
+        });
+        state
+    }
+
+    /// Something that arrives at the gateway.
+    enum Arrival {
+        Change(Change),
+        /// The list of a kind, asked for at this time.
+        List(RowKind, Millis),
+    }
+
+    fn arrive(origin: &mut Origin, table: &Table, arrivals: &mut Vec<Arrival>) {
+        while let Some(arrival) = arrivals.pop() {
+            let (kind, asked) = match arrival {
+                Arrival::Change(change) => {
+                    table.apply(change);
+                    continue;
+                }
+                Arrival::List(kind, asked) => (kind, asked),
+            };
+            // As HTTP's `Date`: whole seconds.
+            let at = asked / 1000 * 1000;
+            let Some(mut load) = table.begin(kind, at) else {
+                continue;
+            };
+            let mut rows = origin.rows(kind, asked);
+            origin.random.shuffle(&mut rows);
+            for row in rows {
+                load.put(row);
+                // Changes come in between.
+                while origin.random.bool()
+                    && let Some(Arrival::Change(_)) = arrivals.last()
+                {
+                    let Some(Arrival::Change(change)) = arrivals.pop() else {
+                        break;
+                    };
+                    table.apply(change);
+                }
+            }
+            if origin.random.u8(0..10) != 0 {
+                load.finish();
+            }
+        }
+    }
+
+    /// Fixed seeds.
+    #[test]
+    fn any_order_of_lists_and_changes_ends_in_the_state_of_the_source() {
+        for seed in 0..500 {
+            let mut origin = Origin::new(seed);
+            let table = Table::default();
+            let (first, end) = (9_000, origin.end());
+            let mut arrivals: Vec<Arrival> = origin
+                .changes
+                .iter()
+                .cloned()
+                .map(Arrival::Change)
+                .collect();
+            for kind in RowKind::ALL {
+                for _ in 0..origin.random.usize(0..4) {
+                    let asked = origin.random.u64(first..end + 3000);
+                    arrivals.push(Arrival::List(kind, asked));
+                }
+            }
+            origin.random.shuffle(&mut arrivals);
+            arrive(&mut origin, &table, &mut arrivals);
+            assert_eq!(state(&table), origin.state(), "seed {seed}");
+        }
+    }
+
+    /// Fixed seeds.
+    #[test]
+    fn what_got_lost_is_made_good_by_the_next_list() {
+        for seed in 0..500 {
+            let mut origin = Origin::new(seed);
+            let table = Table::default();
+            let mut changes = origin.changes.clone();
+            origin.random.shuffle(&mut changes);
+            let lost = origin.random.usize(0..=changes.len());
+            let mut arrivals: Vec<Arrival> = changes[lost..]
+                .iter()
+                .cloned()
+                .map(Arrival::Change)
+                .collect();
+            arrive(&mut origin, &table, &mut arrivals);
+            let end = origin.end() + 1000;
+            for kind in RowKind::ALL {
+                let rows = origin.rows(kind, end);
+                assert!(table.load(kind, rows, end / 1000 * 1000).is_some());
+            }
+            assert_eq!(state(&table), origin.state(), "seed {seed}");
+        }
+    }
+}
