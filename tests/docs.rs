@@ -501,6 +501,8 @@ fn every_key_of_the_file_is_known() {
                     "nothing says who is in which",
                     "twice",
                     "both say where to ask",
+                    "both say which certificate",
+                    "both say whom to trust",
                     "there is no `refresh`",
                     "is for the form of WSO2 only",
                     "nothing is chosen by `hash_key`",

@@ -30,7 +30,7 @@ const ORDER: [&str; 19] = [
 ];
 
 /// Foreign crates, and the modules that may name them.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("clap", &["cli"]),
     (
         "prometheus",
@@ -60,6 +60,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("tokio_rustls", &["listener"]),
     ("saphyr_parser", &["markup"]),
     ("toml", &["config"]),
+    ("p12_keystore", &["config"]),
     ("x509_parser", &["config", "upstream"]),
     ("hyper_util", &["auth"]),
     ("hyper_rustls", &["auth"]),

@@ -47,9 +47,11 @@ const SHOWN_KEYS: &[&str] = &[
     "interval",
     "introspecturl",
     "issuer",
+    "keyalias",
     "keyfile",
     "keyid",
     "keymanageroutage",
+    "keystorefile",
     "level",
     "listen",
     "maxage",
@@ -108,6 +110,7 @@ const SHOWN_KEYS: &[&str] = &[
     "tokenurl",
     "total",
     "trustedproxies",
+    "truststorefile",
     "unhealthyafter",
     "upgradesocket",
     "upstream",
@@ -123,11 +126,13 @@ const SECRET_KEYS: &[&str] = &[
     "basic",
     "clientsecret",
     "key",
+    "keystorepassword",
     "oauth2",
     "password",
     "refreshtoken",
     "secret",
     "token",
+    "truststorepassword",
 ];
 
 /// The line as it may be shown: with nothing in it that could be a secret.

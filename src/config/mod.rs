@@ -12,6 +12,7 @@ mod headers;
 mod hidden;
 mod include;
 mod key_manager;
+mod keystore;
 mod limits;
 mod listen;
 mod oauth2;
@@ -32,6 +33,7 @@ use std::path::Path;
 use include::Included;
 
 pub use env::Environment;
+pub use keystore::Keystore;
 pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate, Unusable};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use route::NO_ROUTE;

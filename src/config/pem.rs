@@ -1,12 +1,13 @@
-//! `[keymanager.tls]`: certificates and keys from PEM files (RFC 7468), read and parsed at load.
+//! `[keymanager.tls]`: certificates and keys from PEM files (RFC 7468) or key stores, read and parsed at load.
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
     check::Context,
+    keystore::{self, LOOSE_IDENTITY, LOOSE_TRUST},
     secret::{find, warn_if_readable},
     section::{Placed, Section},
-    settings::{ClientCertificate, TlsSettings},
+    settings::TlsSettings,
 };
 use crate::domain::{Secret, SigningKey};
 
@@ -14,33 +15,14 @@ use crate::domain::{Secret, SigningKey};
 /// What cannot be read is reported.
 pub fn read(key_manager: &mut Section<'_>, context: &Context<'_>) -> (TlsSettings, bool) {
     let mut section = key_manager.section("tls");
-    let ca_file = section.text("caFile");
-    let cert_file = section.text("certFile");
-    let key_file = section.text("keyFile");
-    let shows_certificate = cert_file.is_some() || key_file.is_some();
-    let authorities = ca_file.and_then(|file| certificates(&section, &file, context));
-    let client = match (cert_file, key_file) {
-        (Some(cert_file), Some(key_file)) => {
-            let chain = certificates(&section, &cert_file, context);
-            let key = private_key(&section, &key_file, context);
-            chain
-                .zip(key)
-                .map(|(chain, key)| ClientCertificate { chain, key })
-        }
-        (None, None) => None,
-        (Some(lonely), None) | (None, Some(lonely)) => {
-            section.error(
-                &lonely.place,
-                "a client certificate needs its key, and a key its certificate",
-                "set both `certFile` and `keyFile`",
-            );
-            None
-        }
-    };
+    let authorities = keystore::authorities(&mut section, "caFile", LOOSE_TRUST, context);
+    let files = ["certFile", "keyFile"];
+    let client = keystore::client(&mut section, files, LOOSE_IDENTITY, context);
     section.finish();
+    let shows_certificate = client.is_some();
     let settings = TlsSettings {
-        authorities,
-        client,
+        authorities: authorities.flatten().map(|list| list.value),
+        client: client.flatten(),
     };
     (settings, shows_certificate)
 }

@@ -327,6 +327,8 @@ mod tests {
             "password: \"hunter2\"",
             "basic = { username = \"g\", password = \"hunter2\" }",
             "upstream = \"http://user:hunter2@localhost\"",
+            "keystore_password = \"hunter2\"",
+            "trustStorePassword = \"hunter2\"",
             "hunter2\"\"\"",
             "[\"hunter2\"",
         ] {
@@ -338,6 +340,7 @@ mod tests {
             "[[route]]",
             "# a comment",
             "\tlevel = \"x\"",
+            "keystore_file = \"x\"",
         ] {
             assert_eq!(hide_secrets(line), line);
         }

@@ -139,7 +139,7 @@ impl Certificates {
             }
             match certificate.read_again() {
                 Ok(again) => {
-                    let file = again.cert_file.display();
+                    let file = again.file().display();
                     tracing::info!(%file, "the certificate was read again");
                     *certificate = again;
                 }
@@ -163,7 +163,7 @@ impl Shown {
         metrics: &DownstreamMetrics,
     ) -> Self {
         for certificate in &list {
-            let file = certificate.cert_file.display().to_string();
+            let file = certificate.file().display().to_string();
             metrics.certificate_expiry(&file, certificate.not_after);
         }
         let names = list.iter().map(|certificate| &*certificate.names);

@@ -17,17 +17,19 @@ use x509_parser::{extensions::GeneralName, prelude::FromDer};
 use crate::{
     config::{
         check::Context,
+        keystore::{self, Keystore},
+        problem::Place,
         secret::{find, warn_if_readable},
         section::{Placed, Section},
+        settings::ClientCertificate,
     },
-    domain::UnixSeconds,
+    domain::{Secret, UnixSeconds},
 };
 
 /// A certificate that a listener shows, and where it came from.
 #[derive(Clone)]
 pub struct ServerCertificate {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
+    origin: Origin,
     /// DNS names and addresses, as they stand in the certificate.
     pub names: Vec<String>,
     pub not_after: UnixSeconds,
@@ -36,8 +38,22 @@ pub struct ServerCertificate {
 
 impl fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServerCertificate({})", self.cert_file.display())
+        write!(f, "ServerCertificate({})", self.file().display())
     }
+}
+
+/// Where a certificate comes from.
+#[derive(Clone)]
+enum Origin {
+    Pem {
+        cert_file: PathBuf,
+        key_file: PathBuf,
+    },
+    Keystore {
+        file: PathBuf,
+        password: Secret,
+        alias: Option<String>,
+    },
 }
 
 /// Why a pair of files cannot be used.
@@ -48,23 +64,67 @@ pub struct Unusable {
 }
 
 impl ServerCertificate {
+    /// The file that has the certificate.
+    pub fn file(&self) -> &Path {
+        match &self.origin {
+            Origin::Pem { cert_file, .. } => cert_file,
+            Origin::Keystore { file, .. } => file,
+        }
+    }
+
     /// When the files were written last; `None` while they cannot be seen.
     pub fn written(&self) -> Option<[SystemTime; 2]> {
         let time = |path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        Some([time(&self.cert_file)?, time(&self.key_file)?])
+        let key_file = match &self.origin {
+            Origin::Pem { key_file, .. } => key_file,
+            Origin::Keystore { file, .. } => file,
+        };
+        Some([time(self.file())?, time(key_file)?])
     }
 
-    /// Reads the two files again.
+    /// Reads the files again.
     ///
     /// # Errors
     /// [`Unusable`].
     pub fn read_again(&self) -> Result<Self, Unusable> {
-        Self::load(&self.cert_file, &self.key_file)
+        Self::load(self.origin.clone())
     }
 
-    fn load(cert_file: &Path, key_file: &Path) -> Result<Self, Unusable> {
-        let chain = read_chain(cert_file)?;
-        let key = read_key(key_file)?;
+    fn load(origin: Origin) -> Result<Self, Unusable> {
+        let pair = match &origin {
+            Origin::Pem {
+                cert_file,
+                key_file,
+            } => ClientCertificate {
+                chain: read_chain(cert_file)?,
+                key: read_key(key_file)?,
+            },
+            Origin::Keystore {
+                file,
+                password,
+                alias,
+            } => {
+                Keystore::open(file, password.expose())?
+                    .into_key(alias.as_deref())
+                    .map_err(|what| Unusable {
+                        what: format!("{} {what}", file.display()),
+                        hint: "",
+                    })?
+                    .certificate
+            }
+        };
+        Self::new(origin, pair)
+    }
+
+    fn new(origin: Origin, pair: ClientCertificate) -> Result<Self, Unusable> {
+        let ClientCertificate { chain, key } = pair;
+        let (cert_file, key_file) = match &origin {
+            Origin::Pem {
+                cert_file,
+                key_file,
+            } => (cert_file, key_file),
+            Origin::Keystore { file, .. } => (file, file),
+        };
         let (names, not_after) = facts(&chain[0], cert_file)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_secs().cast_signed());
@@ -92,8 +152,7 @@ impl ServerCertificate {
             });
         }
         Ok(Self {
-            cert_file: cert_file.to_owned(),
-            key_file: key_file.to_owned(),
+            origin,
             names,
             not_after,
             key: Arc::new(key),
@@ -105,8 +164,23 @@ impl ServerCertificate {
 pub fn read(mut section: Section<'_>, context: &Context<'_>) -> Option<ServerCertificate> {
     let cert_file = section.text("cert_file");
     let key_file = section.text("key_file");
+    if let Some(identity) = keystore::identity(&mut section, keystore::IDENTITY, context) {
+        if let Some(other) = cert_file.or(key_file) {
+            section.error(
+                &other.place,
+                "PEM files and a key store both say which certificate",
+                "keep `cert_file` and `key_file`, or `keystore_file`",
+            );
+        }
+        let certificate = identity.and_then(|identity| from_keystore(&section, identity));
+        section.finish();
+        return certificate;
+    }
     if cert_file.is_none() {
-        section.missing("cert_file", "the certificate and its chain, PEM");
+        section.missing(
+            "cert_file",
+            "the certificate and its chain, PEM; or `keystore_file`",
+        );
     }
     if key_file.is_none() {
         section.missing("key_file", "the certificate's private key, PEM");
@@ -126,13 +200,37 @@ fn load(
 ) -> Option<ServerCertificate> {
     let key_path = find(&key_file.value, context);
     warn_if_readable(section, &key_file.place, &key_path);
-    match ServerCertificate::load(&find(&cert_file.value, context), &key_path) {
-        Ok(certificate) => Some(certificate),
-        Err(Unusable { what, hint }) => {
-            section.error(&cert_file.place, what, hint);
-            None
-        }
-    }
+    let loaded = ServerCertificate::load(Origin::Pem {
+        cert_file: find(&cert_file.value, context),
+        key_file: key_path,
+    });
+    told(section, &cert_file.place, loaded)
+}
+
+fn from_keystore(section: &Section<'_>, identity: keystore::Identity) -> Option<ServerCertificate> {
+    let keystore::Identity {
+        file,
+        password,
+        alias,
+        certificate,
+    } = identity;
+    let origin = Origin::Keystore {
+        file: file.value,
+        password,
+        alias,
+    };
+    let loaded = ServerCertificate::new(origin, certificate);
+    told(section, &file.place, loaded)
+}
+
+fn told(
+    section: &Section<'_>,
+    place: &Place,
+    loaded: Result<ServerCertificate, Unusable>,
+) -> Option<ServerCertificate> {
+    loaded
+        .map_err(|Unusable { what, hint }| section.error(place, what, hint))
+        .ok()
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {

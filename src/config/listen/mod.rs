@@ -5,14 +5,14 @@ mod limits;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use rustls::RootCertStore;
+use rustls::{RootCertStore, pki_types::CertificateDer};
 
 pub use certificate::{ServerCertificate, Unusable};
 pub use limits::ConnectionLimits;
 
 use super::{
     check::Context,
-    pem,
+    keystore,
     section::{Placed, Section},
 };
 use crate::domain::Network;
@@ -84,7 +84,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<Listen> {
         section.error(
             &section.place,
             "`https` needs a certificate",
-            "add [[listen.tls]] with `cert_file` and `key_file`",
+            "add [[listen.tls]] with `cert_file` and `key_file`, or with `keystore_file`",
         );
     }
     if let Some(Placed { value: true, place }) = &redirect
@@ -162,8 +162,8 @@ fn client_certificates(
         return Some(ClientCertificates::Off);
     };
     let mode = section.text("mode");
-    let ca_file = section.text("ca_file");
-    let roots = ca_file.map(|file| roots(&section, &file, context));
+    let trusted = keystore::authorities(&mut section, "ca_file", keystore::TRUST, context);
+    let roots = trusted.map(|list| list.and_then(|list| roots(&section, list)));
     let settings = match (mode, roots) {
         // It has been told what is wrong with the file.
         (_, Some(None)) => None,
@@ -176,7 +176,10 @@ fn client_certificates(
             Some(ClientCertificates::Required(roots))
         }
         (Some(mode), None) if matches!(&*mode.value, "optional" | "required") => {
-            section.missing("ca_file", "the authorities of the clients, PEM");
+            section.missing(
+                "ca_file",
+                "the authorities of the clients, PEM; or `trust_store_file`",
+            );
             None
         }
         (Some(Placed { value, place }), _) => {
@@ -195,17 +198,13 @@ fn client_certificates(
 /// The authorities that client certificates must come from.
 fn roots(
     section: &Section<'_>,
-    file: &Placed<String>,
-    context: &Context<'_>,
+    list: Placed<Vec<CertificateDer<'static>>>,
 ) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in pem::certificates(section, file, context)? {
+    for certificate in list.value {
         if let Err(fault) = roots.add(certificate) {
-            let what = format!(
-                "{} has a certificate that cannot be used: {fault}",
-                file.value
-            );
-            section.error(&file.place, what, "X.509, for an authority");
+            let what = format!("a certificate among the authorities cannot be used: {fault}");
+            section.error(&list.place, what, "X.509, for an authority");
             return None;
         }
     }

@@ -4,9 +4,8 @@ use rustls::pki_types::ServerName;
 
 use super::UpstreamTlsSettings;
 use crate::config::{
-    ClientCertificate,
     check::Context,
-    pem::{certificates, private_key},
+    keystore::{self, IDENTITY, TRUST},
     section::{Placed, Section},
 };
 
@@ -19,36 +18,16 @@ pub fn read(upstream: &mut Section<'_>, any: bool, context: &Context<'_>) -> Ups
         let hint = "write https:// before the address of one";
         section.error(&section.place, "no server of this upstream has TLS", hint);
     }
-    let authorities = section
-        .text("ca_file")
-        .and_then(|file| certificates(&section, &file, context));
+    let authorities = keystore::authorities(&mut section, "ca_file", TRUST, context);
+    let files = ["cert_file", "key_file"];
+    let client = keystore::client(&mut section, files, IDENTITY, context);
     let settings = UpstreamTlsSettings {
-        authorities,
-        client: client(&mut section, context),
+        authorities: authorities.flatten().map(|list| list.value),
+        client: client.flatten(),
         server_name: server_name(&mut section),
     };
     section.finish();
     settings
-}
-
-fn client(section: &mut Section<'_>, context: &Context<'_>) -> Option<ClientCertificate> {
-    match (section.text("cert_file"), section.text("key_file")) {
-        (Some(cert_file), Some(key_file)) => {
-            let chain = certificates(section, &cert_file, context);
-            let key = private_key(section, &key_file, context);
-            let (chain, key) = chain.zip(key)?;
-            Some(ClientCertificate { chain, key })
-        }
-        (None, None) => None,
-        (Some(lonely), None) | (None, Some(lonely)) => {
-            section.error(
-                &lonely.place,
-                "a client certificate needs its key, and a key its certificate",
-                "set both `cert_file` and `key_file`",
-            );
-            None
-        }
-    }
 }
 
 fn server_name(section: &mut Section<'_>) -> Option<String> {
