@@ -213,6 +213,15 @@ impl AsyncWrite for Connection {
     }
 }
 
+/// Who was too slow does not get the rest: the system would hold it for who never comes for it.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.progress.given_up.load(Relaxed) {
+            self.transport.wire().cut();
+        }
+    }
+}
+
 #[async_trait]
 impl Shutdown for Connection {
     async fn shutdown(&mut self) {

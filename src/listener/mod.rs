@@ -10,6 +10,7 @@ mod census;
 mod connection;
 mod frames;
 mod manner;
+mod outgoing;
 pub mod proxy_protocol;
 mod serve;
 mod socket;

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use pingora::apps::ServerApp;
+use pingora::{apps::ServerApp, protocols::UniqueID};
 use tokio::{net::TcpStream, sync::watch, time::Instant};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     census::Seat,
     connection::Connection,
     manner::Manner,
+    outgoing::Outgoing,
     watchdog::{Finding, Watchdog},
 };
 use crate::{config::ConnectionLimits, metrics::ListenerMetrics};
@@ -105,6 +106,7 @@ async fn watch_over<A>(
     A: ServerApp + Send + Sync + 'static,
 {
     let (progress, is_http2) = (connection.progress(), connection.is_http2());
+    let socket = connection.id();
     let mut watchdog = Watchdog::new(Arc::clone(&progress), limits, is_http2, Instant::now());
     // HTTP/2 is told to go by a word of its own; to HTTP/1 its next answer says it.
     let leave = watch::Sender::new(false);
@@ -124,7 +126,9 @@ async fn watch_over<A>(
             biased;
             () = &mut serving => break,
             _ = closing.wait_for(|closing| *closing), if is_http2 && !is_told() => Finding::Old,
-            () = tokio::time::sleep(watchdog.pause()) => watchdog.look(Instant::now()),
+            () = tokio::time::sleep(watchdog.pause()) => {
+                watchdog.look(Instant::now(), || Outgoing::of(socket))
+            }
         };
         match finding {
             Finding::Fine => {}

@@ -4,12 +4,17 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::OwnedFd,
+    time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections that may wait to be accepted; the system has a limit of its own (`somaxconn`).
 const BACKLOG: i32 = 65_535;
+/// What the system holds for a client who has no room for it; without a bound it is megabytes.
+const UNSENT_BYTES: u32 = 128 * 1024;
+/// How long the system holds on to bytes that a client does not take, also when we are done with it.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Listening sockets that another process has left us, by the address that they are bound to.
 #[derive(Default)]
@@ -45,7 +50,15 @@ pub fn bind(address: SocketAddr, inherited: &mut Inherited) -> io::Result<TcpLis
         None => bind_anew(address)?,
     };
     listener.set_nonblocking(true)?;
+    bound_sending(&listener)?;
     Ok(listener)
+}
+
+/// Connections have it from the socket that they come from.
+fn bound_sending(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    socket.set_tcp_user_timeout(Some(SILENCE))
 }
 
 fn bind_anew(address: SocketAddr) -> io::Result<TcpListener> {

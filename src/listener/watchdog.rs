@@ -10,12 +10,16 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::outgoing::Outgoing;
 use crate::{config::ConnectionLimits, domain::Progress};
 
 /// Requests after which a connection takes no more: memory that it gathered goes.
 pub const MAX_REQUESTS: u32 = 10_000;
 /// Slowness shorter than this is no slowness.
 const GRACE: Duration = Duration::from_secs(10);
+/// Who was fast may be silent for so long: programs read in large pieces, and the system tells of
+/// room in larger ones.
+const REST: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,13 +48,15 @@ pub struct Watchdog {
     header: Option<Instant>,
     body: Transfer,
     answer: Transfer,
+    /// Bytes that had been written at the last look.
+    written: u64,
 }
 
-/// Bytes of one direction, while somebody waited for them.
+/// Bytes of one direction, while somebody waits for them.
 #[derive(Default)]
 struct Transfer {
-    waited: Duration,
-    bytes: u64,
+    /// What may be missing before it is too slow, in bytes. `None`: nobody waits.
+    credit: Option<u64>,
     /// The counter at the last look.
     before: u64,
 }
@@ -72,6 +78,7 @@ impl Watchdog {
             header: Some(now),
             body: Transfer::default(),
             answer: Transfer::default(),
+            written: 0,
         }
     }
 
@@ -85,14 +92,19 @@ impl Watchdog {
         (shortest / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 
-    pub fn look(&mut self, now: Instant) -> Finding {
+    /// `outgoing` is asked only when something is on its way out.
+    pub fn look(&mut self, now: Instant, outgoing: impl FnOnce() -> Option<Outgoing>) -> Finding {
         let passed = now - self.last;
         self.last = now;
         let progress = Arc::clone(&self.progress);
+        // The end of an answer may be on its way when its request is settled.
+        if self.is_slow_reader(passed, outgoing) {
+            return Finding::GiveUp("slow_reader");
+        }
         let requests = progress.requests.load(Relaxed);
         let finding = match progress.in_flight.load(Relaxed) {
             0 => self.look_at_silence(now, requests),
-            _ => self.look_at_transfers(passed),
+            _ => self.look_at_body(passed),
         };
         if finding != Finding::Fine {
             return finding;
@@ -106,8 +118,7 @@ impl Watchdog {
 
     /// Between requests: a header that does not come to its end, or none at all.
     fn look_at_silence(&mut self, now: Instant, requests: u32) -> Finding {
-        self.body.waited = Duration::ZERO;
-        self.answer.waited = Duration::ZERO;
+        self.body.credit = None;
         let since = match self.idle {
             Some((then, since)) if then == requests => since,
             _ => {
@@ -134,45 +145,58 @@ impl Watchdog {
         }
     }
 
-    /// While requests are served: bodies that trickle in, answers that are hardly taken.
-    fn look_at_transfers(&mut self, passed: Duration) -> Finding {
+    /// While requests are served: bodies that trickle in.
+    fn look_at_body(&mut self, passed: Duration) -> Finding {
         self.idle = None;
         self.header = None;
         let progress = &self.progress;
         let waits = progress.bodies.load(Relaxed) > 0 && progress.reads_wait.load(Relaxed);
         let read = progress.read.load(Relaxed);
-        if self
+        match self
             .body
             .is_too_slow(waits, read, passed, self.limits.min_rate)
         {
-            return Finding::GiveUp("slow_body");
-        }
-        let waits = progress.writes_wait.load(Relaxed);
-        let written = progress.written.load(Relaxed);
-        match self
-            .answer
-            .is_too_slow(waits, written, passed, self.limits.min_rate)
-        {
-            true => Finding::GiveUp("slow_reader"),
+            true => Finding::GiveUp("slow_body"),
             false => Finding::Fine,
         }
+    }
+
+    /// Answers that are hardly taken, whether we wait with more or the system does.
+    fn is_slow_reader(
+        &mut self,
+        passed: Duration,
+        outgoing: impl FnOnce() -> Option<Outgoing>,
+    ) -> bool {
+        let we_wait = self.progress.writes_wait.load(Relaxed);
+        let written = self.progress.written.load(Relaxed);
+        let before = std::mem::replace(&mut self.written, written);
+        if !we_wait && written == before && self.answer.credit.is_none() {
+            return false;
+        }
+        let (waits, taken) = match outgoing() {
+            Some(outgoing) => (we_wait || outgoing.waits, outgoing.taken),
+            None => (we_wait, written),
+        };
+        self.answer
+            .is_too_slow(waits, taken, passed, self.limits.min_rate)
     }
 }
 
 impl Transfer {
     fn is_too_slow(&mut self, waits: bool, bytes: u64, passed: Duration, rate: u64) -> bool {
-        let came = bytes.saturating_sub(self.before);
-        self.before = bytes;
-        if !waits {
-            *self = Self {
-                before: bytes,
-                ..Self::default()
-            };
+        let came = bytes.saturating_sub(std::mem::replace(&mut self.before, bytes));
+        if !waits || rate == 0 {
+            self.credit = None;
             return false;
         }
-        self.waited += passed;
-        self.bytes += came;
-        self.waited >= GRACE && self.bytes < rate.saturating_mul(self.waited.as_secs())
+        let within = |time: Duration| {
+            let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            rate.saturating_mul(milliseconds) / 1000
+        };
+        let credit = self.credit.unwrap_or(within(GRACE)).saturating_add(came);
+        let left = credit.min(within(REST)).saturating_sub(within(passed));
+        self.credit = Some(left);
+        left == 0
     }
 }
 
@@ -184,6 +208,7 @@ mod tests {
         progress: Arc<Progress>,
         watchdog: Watchdog,
         now: Instant,
+        outgoing: Option<Outgoing>,
     }
 
     impl Scene {
@@ -195,6 +220,7 @@ mod tests {
                 progress,
                 watchdog,
                 now,
+                outgoing: None,
             }
         }
 
@@ -204,7 +230,7 @@ mod tests {
                 self.now += Duration::from_secs(5);
                 self.progress.read.fetch_add(read, Relaxed);
                 self.progress.written.fetch_add(written, Relaxed);
-                let finding = self.watchdog.look(self.now);
+                let finding = self.watchdog.look(self.now, || self.outgoing);
                 if finding != Finding::Fine {
                     return finding;
                 }
@@ -271,7 +297,43 @@ mod tests {
         assert_eq!(answer.after(60, 0, 10), Finding::Fine);
         answer.progress.writes_wait.store(true, Relaxed);
         assert_eq!(answer.after(60, 0, 2000), Finding::Fine);
-        assert_eq!(answer.after(300, 0, 10), Finding::GiveUp("slow_reader"));
+        assert_eq!(answer.after(30, 0, 10), Finding::Fine, "it was fast");
+        assert_eq!(answer.after(30, 0, 10), Finding::GiveUp("slow_reader"));
+    }
+
+    #[test]
+    fn what_the_system_took_over_is_not_taken() {
+        for in_flight in [true, false] {
+            let mut scene = Scene::new(false);
+            scene.begin();
+            if !in_flight {
+                scene.end();
+            }
+            scene.outgoing = Some(Outgoing {
+                taken: 1152,
+                waits: true,
+            });
+            assert_eq!(scene.after(10, 0, 1 << 20), Finding::Fine);
+            assert_eq!(scene.after(10, 0, 0), Finding::GiveUp("slow_reader"));
+        }
+    }
+
+    #[test]
+    fn who_takes_it_slowly_gets_it_all() {
+        let mut scene = Scene::new(false);
+        scene.begin();
+        scene.progress.writes_wait.store(true, Relaxed);
+        for piece in 1..20 {
+            // Nothing for fifty seconds, and then a large piece.
+            scene.outgoing = Some(Outgoing {
+                taken: piece << 18,
+                waits: true,
+            });
+            assert_eq!(scene.after(50, 0, 0), Finding::Fine, "{piece}");
+        }
+        assert_eq!(scene.after(15, 0, 0), Finding::GiveUp("slow_reader"));
+        scene.watchdog.limits.min_rate = 0;
+        assert_eq!(scene.after(600, 0, 0), Finding::Fine);
     }
 
     #[test]

@@ -41,6 +41,12 @@ impl Wire {
         self.stream.as_raw_fd()
     }
 
+    /// What the system has not sent at the end of this is thrown away.
+    pub fn cut(&self) {
+        // A connection that is gone already has nothing to throw away.
+        let _ = self.stream.set_zero_linger();
+    }
+
     /// Reads until `look` knows what stands at the beginning, and how much of it is not for the next
     /// reader. `None`: the connection ended before that.
     ///

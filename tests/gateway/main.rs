@@ -19,6 +19,7 @@ mod protocols;
 mod reload;
 mod response_cache;
 mod routes;
+mod slow;
 mod support;
 mod token_path;
 mod tracing;
