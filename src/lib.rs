@@ -21,6 +21,7 @@ pub mod limits;
 pub mod listener;
 pub mod markup;
 pub mod metrics;
+pub mod openapi;
 pub mod response_cache;
 pub mod server;
 pub mod subscription;

@@ -10,6 +10,7 @@ use std::{
 const ORDER: [&str; 19] = [
     "domain",
     "markup",
+    "openapi",
     "config",
     "metrics",
     "lifecycle",
