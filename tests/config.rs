@@ -53,7 +53,7 @@ fn say(input: &str) -> String {
     let source = Source {
         name: format!("{}case.toml", folder.prefix()),
         text: files.next().unwrap().to_owned(),
-        world_readable: false,
+        ..Source::default()
     };
     for file in files {
         let (name, text) = file.split_once('\n').unwrap();

@@ -359,6 +359,7 @@ impl Files {
         fs::create_dir_all(&folder).unwrap();
         for (name, text) in [
             ("conf.d/none.toml", ""),
+            ("petstore.yaml", include_str!("../conf/petstore.yaml")),
             ("ca.pem", CERTIFICATE),
             ("gateway-cert.pem", CERTIFICATE),
             ("gateway-key.pem", KEY),
@@ -382,7 +383,7 @@ impl Files {
         Source {
             name: format!("{folder}/portcullis.toml"),
             text: text.replace("/etc/portcullis", &folder),
-            world_readable: false,
+            ..Source::default()
         }
     }
 

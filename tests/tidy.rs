@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A module may use those to its left, and itself.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "domain",
     "markup",
     "openapi",

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use super::{
     Exit,
     online::{self, Asked},
+    routes,
 };
 use crate::{
-    config::{self, Environment, Loaded, Problems, Settings, Severity},
+    config::{self, ApiSettings, Environment, Loaded, Problems, Settings, Severity},
     domain::Secret,
 };
 
-/// Checks each file, with `asks` also by asking its key manager; the last bad result counts.
-pub fn run(files: &[PathBuf], deny_warnings: bool, asks: bool) -> Exit {
+/// Checks each file, with `asks` also by asking its key manager, with `lists` it lists the routes; the last bad result
+/// counts.
+pub fn run(files: &[PathBuf], deny_warnings: bool, asks: bool, lists: bool) -> Exit {
     let environment = Environment::of_process();
     let mut exit = Exit::Done;
     for file in files {
@@ -20,6 +22,12 @@ pub fn run(files: &[PathBuf], deny_warnings: bool, asks: bool) -> Exit {
             Ok(Loaded { settings, warnings }) => {
                 eprint!("{warnings}");
                 println!("{}", verdict(&settings, &warnings));
+                for api in &settings.apis {
+                    println!("  {}", of_api(api));
+                }
+                if lists {
+                    print!("{}", routes::list(&settings));
+                }
                 if asks {
                     exit = worse(exit, ask_key_manager(&settings));
                 }
@@ -72,6 +80,27 @@ fn ask_key_manager(settings: &Settings) -> Exit {
             Exit::KeyManagerUnavailable
         }
     }
+}
+
+/// What a description became.
+fn of_api(api: &ApiSettings) -> String {
+    let ApiSettings {
+        name,
+        file,
+        title,
+        version,
+        ..
+    } = api;
+    let below = match api.base_path.as_str() {
+        "" => "/",
+        path => path,
+    };
+    let public = match api.public {
+        0 => String::new(),
+        public => format!(", {public} of them without a token"),
+    };
+    let count = api.operations;
+    format!("{name}: {file}, {title:?} {version}: {count} operations below {below}{public}")
 }
 
 fn verdict(settings: &Settings, warnings: &Problems) -> String {

@@ -5,6 +5,7 @@ mod introspect;
 mod logging;
 mod online;
 mod reload;
+mod routes;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -74,6 +75,9 @@ enum Command {
         /// Also ask each file's key manager, with the credentials of the file
         #[arg(long)]
         online: bool,
+        /// Also list all routes: name, requests, what callers need, where they go
+        #[arg(long)]
+        routes: bool,
     },
     /// Let the running gateway take up its changed file; a bad one changes nothing
     Reload {
@@ -106,9 +110,10 @@ pub fn main() -> ExitCode {
             files,
             deny_warnings,
             online,
+            routes,
         } => {
             logging::init(config::LogLevel::Warn);
-            check::run(&files, deny_warnings, online)
+            check::run(&files, deny_warnings, online, routes)
         }
         Command::Introspect(arguments) => {
             logging::init(config::LogLevel::Warn);

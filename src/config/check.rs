@@ -83,6 +83,7 @@ pub fn settings(
         response_cache: common.response_cache,
         limits,
         errors,
+        apis: Vec::new(),
         routes: routes.table,
         upstreams: routes.upstreams,
         admin: admin?,

@@ -6,8 +6,10 @@ use super::section::nearest;
 /// Everything else is taken for a secret: a table on one line, a part of a longer text.
 const SHOWN_KEYS: &[&str] = &[
     "access",
+    "anyscope",
     "audience",
     "balance",
+    "basepath",
     "basetime",
     "burst",
     "by",
@@ -72,6 +74,7 @@ const SHOWN_KEYS: &[&str] = &[
     "minrate",
     "mode",
     "name",
+    "openapi",
     "origins",
     "path",
     "per",
@@ -114,11 +117,14 @@ const SHOWN_KEYS: &[&str] = &[
     "unhealthyafter",
     "upgradesocket",
     "upstream",
+    "upstreampath",
     "url",
     "username",
     "weight",
     "write",
 ];
+
+const HIDDEN: &str = "[redacted]";
 
 const SECRET_KEYS: &[&str] = &[
     "headers",
@@ -135,9 +141,19 @@ const SECRET_KEYS: &[&str] = &[
     "truststorepassword",
 ];
 
+/// A line of a description of an API as it may be shown. What is in it is for everybody, but an endpoint may have been
+/// given a password.
+pub fn hide_passwords(line: &str) -> String {
+    let folded = line.to_ascii_lowercase();
+    let may_hide = |word: &str| folded.contains(word);
+    match may_hide("password") || may_hide("secret") || (may_hide("://") && may_hide("@")) {
+        true => HIDDEN.to_owned(),
+        false => line.to_owned(),
+    }
+}
+
 /// The line as it may be shown: with nothing in it that could be a secret.
 pub fn hide_secrets(line: &str) -> String {
-    const HIDDEN: &str = "[redacted]";
     let trimmed = line.trim_start();
     let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']);
     if trimmed.is_empty() || trimmed.starts_with('#') || is_header {

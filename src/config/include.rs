@@ -13,11 +13,19 @@ use super::{
 
 const KEY: &str = "include";
 
-/// The files that were read, and whether they could all be read.
+/// The files that were read beside the main one, and whether all that it includes could be read.
 #[derive(Default)]
 pub struct Included {
     pub sources: Vec<Source>,
     pub complete: bool,
+}
+
+impl Included {
+    /// Where the places of one more file begin.
+    pub fn next_offset(&self, main: &Source) -> usize {
+        let files = std::iter::once(main).chain(&self.sources);
+        files.fold(0, next_offset)
+    }
 }
 
 /// Reads the files that `root` includes into it.
@@ -142,22 +150,24 @@ fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Puts the routes and upstreams of an included file behind those of `root`.
+/// Puts the routes, APIs and upstreams of an included file behind those of `root`.
 fn join(root: &mut Table, table: Table, report: &Report) {
     for entry in table.entries {
         match (&*entry.key, &entry.node.value) {
-            ("route", Value::Array(_)) | ("upstreams", Value::Table(_)) => put(root, entry, report),
+            ("api" | "route", Value::Array(_)) | ("upstreams", Value::Table(_)) => {
+                put(root, entry, report)
+            }
             (KEY, _) => tell(
                 report,
                 &entry,
                 "an included file cannot include others".into(),
                 "",
             ),
-            ("route", _) => tell(
+            ("api" | "route", _) => tell(
                 report,
                 &entry,
-                "`route` is a list of tables".into(),
-                "write `[[route]]`, with two brackets",
+                format!("`{}` is a list of tables", entry.key),
+                &format!("write `[[{}]]`, with two brackets", entry.key),
             ),
             ("upstreams", _) => tell(
                 report,
@@ -169,7 +179,7 @@ fn join(root: &mut Table, table: Table, report: &Report) {
                 report,
                 &entry,
                 format!("`{}` cannot stand in an included file", entry.key),
-                "only [[route]] and [upstreams.NAME] can: put it into the main file",
+                "only [[route]], [[api]] and [upstreams.NAME] can: put it into the main file",
             ),
         }
     }

@@ -3,6 +3,7 @@
 //! Text → tree with places (`tree.rs`) → variables over it (`env.rs`) → [`Settings`] (`check.rs`).
 //! Every mistake is found in one run; nothing starts while there is one.
 
+mod api;
 mod check;
 mod credential;
 mod env;
@@ -38,10 +39,10 @@ pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use route::NO_ROUTE;
 pub use settings::{
-    AdminSettings, ClientCertificate, ClientSettings, CredentialBearer, CredentialEncoding,
-    CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings, LimitSettings,
-    LogFormat, LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings, ProcessSettings,
-    RefreshSettings, ResponseCacheSettings, Settings, TierSettings, TlsSettings,
+    AdminSettings, ApiSettings, ClientCertificate, ClientSettings, CredentialBearer,
+    CredentialEncoding, CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings,
+    LimitSettings, LogFormat, LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings,
+    ProcessSettings, RefreshSettings, ResponseCacheSettings, Settings, TierSettings, TlsSettings,
     TokenCacheSettings, TracingSettings,
 };
 pub use upstream::{
@@ -88,7 +89,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
 pub fn load_source(source: Source, environment: &Environment) -> Result<Loaded, Problems> {
     let report = Report::default();
     let mut root = tree::Table::parse(&source.text, 0, &report);
-    let included = match report.has_errors() {
+    let mut included = match report.has_errors() {
         true => Included::default(),
         false => include::read(&mut root, &source, &report),
     };
@@ -97,7 +98,9 @@ pub fn load_source(source: Source, environment: &Environment) -> Result<Loaded, 
         false => None,
         true => {
             environment.overlay(&mut root, &report);
-            check::settings(root, &source, environment, &report)
+            let apis = api::expand(&mut root, &source, &mut included, &report);
+            let settings = check::settings(root, &source, environment, &report);
+            settings.map(|settings| Settings { apis, ..settings })
         }
     };
     let failed = report.has_errors();

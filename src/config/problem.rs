@@ -1,9 +1,12 @@
 //! What is wrong with a configuration, and where: one [`Problem`] for each mistake, all of them
 //! collected before anything is refused.
 
-use std::{cell::RefCell, fmt, ops::Range, path::Path};
+use std::{cell::RefCell, collections::HashSet, fmt, ops::Range, path::Path};
 
-use super::{hidden::hide_secrets, include::next_offset};
+use super::{
+    hidden::{hide_passwords, hide_secrets},
+    include::next_offset,
+};
 
 /// The text that a configuration was read from.
 #[derive(Debug, Default)]
@@ -13,6 +16,8 @@ pub struct Source {
     pub text: String,
     /// Whether others than owner and group may read the file.
     pub world_readable: bool,
+    /// Whether it describes an API for everybody, so that its lines may be shown.
+    pub is_description: bool,
 }
 
 /// Where a value stands.
@@ -78,13 +83,19 @@ impl Report {
         self.problems.borrow().len()
     }
 
-    /// All problems, in the order of the file; what has no place in it comes last.
+    /// All problems, in the order of the file; what has no place in it comes last. What is said twice of one place, as of
+    /// a key that many routes share, stands here once.
     pub fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| match &problem.place {
             Place::Text(range) | Place::Pair(range, _) => (0, range.start),
             Place::Variable(_) => (1, 0),
             Place::Nowhere => (2, 0),
+        });
+        let mut said: HashSet<(usize, usize, String)> = HashSet::new();
+        problems.retain(|problem| match &problem.place {
+            Place::Text(range) => said.insert((range.start, range.end, problem.what.clone())),
+            _ => true,
         });
         problems
     }
@@ -99,19 +110,24 @@ pub struct Problems {
     pub list: Vec<Problem>,
 }
 
+/// Of the files, whose places go on from one to the next, the one with the byte `at`, and where it begins.
+pub fn source_at<'s>(main: &'s Source, included: &'s [Source], at: usize) -> (&'s Source, usize) {
+    let (mut offset, mut found) = (0, main);
+    for source in included {
+        let next = next_offset(offset, found);
+        if at < next {
+            break;
+        }
+        (offset, found) = (next, source);
+    }
+    (found, offset)
+}
+
 impl Problems {
     /// The file that has a place, and the place within it.
     fn locate(&self, range: &Range<usize>) -> (&Source, Range<usize>) {
-        let mut offset = 0;
-        let mut found = &self.source;
-        for source in &self.included {
-            let next = next_offset(offset, found);
-            if range.start < next {
-                break;
-            }
-            (offset, found) = (next, source);
-        }
-        (found, range.start - offset..range.end - offset)
+        let (source, offset) = source_at(&self.source, &self.included, range.start);
+        (source, range.start - offset..range.end - offset)
     }
 
     pub fn count(&self, severity: Severity) -> usize {
@@ -208,7 +224,7 @@ impl Rendered<'_> {
         hint: Option<&str>,
     ) -> fmt::Result {
         let (source, range) = self.problems.locate(range);
-        let spot = Spot::find(&source.text, &range);
+        let spot = Spot::find(source, &range);
         let gutter = " ".repeat(spot.line.to_string().len());
         let Spot { line, column, .. } = spot;
         writeln!(f, "{gutter} ┌ {}:{line}:{column}{section}", source.name)?;
@@ -226,18 +242,26 @@ fn write_hint(f: &mut fmt::Formatter<'_>, hint: Option<&str>) -> fmt::Result {
     }
 }
 
+/// In bytes.
+const LONG_LINE: usize = 400;
+
 /// A place of the text as people count: from one, in characters.
 struct Spot {
     line: usize,
     column: usize,
-    /// The line, with tabs as single spaces and secrets of it left out.
+    /// The line, with tabs as single spaces and secrets of it left out; of a long one the part around the place.
     shown: String,
     indent: usize,
     width: usize,
 }
 
 impl Spot {
-    fn find(text: &str, range: &Range<usize>) -> Self {
+    fn find(source: &Source, range: &Range<usize>) -> Self {
+        let text = &source.text;
+        let safe = |line: &str| match source.is_description {
+            true => hide_passwords(line),
+            false => hide_secrets(line),
+        };
         let start = text.floor_char_boundary(range.start);
         let before = &text[..start];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -246,12 +270,31 @@ impl Spot {
         let end = text
             .floor_char_boundary(range.end.min(line_start + line.len()))
             .max(start);
+        let number = before.matches('\n').count() + 1;
+        let width = text[start..end].chars().count().max(1);
+        if line.len() > LONG_LINE {
+            return Self::in_long_line(number, column, line, safe);
+        }
         Self {
-            line: before.matches('\n').count() + 1,
+            line: number,
             column,
-            shown: hide_secrets(line).replace('\t', " "),
+            shown: safe(line).replace('\t', " "),
             indent: column - 1,
-            width: text[start..end].chars().count().max(1),
+            width,
+        }
+    }
+
+    /// Nobody reads all of such a line.
+    fn in_long_line(line: usize, column: usize, text: &str, safe: impl Fn(&str) -> String) -> Self {
+        const BEFORE: usize = 20;
+        let skipped = (column - 1).saturating_sub(BEFORE);
+        let part: String = text.chars().skip(skipped).take(4 * BEFORE).collect();
+        Self {
+            line,
+            column,
+            shown: format!("… {}", safe(&part).replace('\t', " ")),
+            indent: column - 1 - skipped + 2,
+            width: 1,
         }
     }
 
@@ -268,6 +311,7 @@ impl Source {
             name: path.display().to_string(),
             text: std::fs::read_to_string(path)?,
             world_readable: is_world_readable(path),
+            is_description: false,
         })
     }
 
@@ -275,7 +319,7 @@ impl Source {
         Self {
             name: "<memory>".to_owned(),
             text: text.into(),
-            world_readable: false,
+            ..Self::default()
         }
     }
 }
@@ -296,7 +340,7 @@ mod tests {
             source: Source {
                 name: "a.toml".to_owned(),
                 text: "[x]\n\tüps = 1\n".to_owned(),
-                world_readable: false,
+                ..Source::default()
             },
             included: Vec::new(),
             list: vec![Problem {

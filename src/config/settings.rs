@@ -19,6 +19,8 @@ pub struct Settings {
     pub response_cache: ResponseCacheSettings,
     pub limits: LimitSettings,
     pub errors: ErrorFormat,
+    /// The APIs that routes were made for, in the order of the file.
+    pub apis: Vec<ApiSettings>,
     pub routes: RouteTable,
     /// In the order of [`crate::domain::UpstreamId`].
     pub upstreams: Vec<UpstreamSettings>,
@@ -344,4 +346,21 @@ impl Default for TracingSettings {
             server_timing: false,
         }
     }
+}
+
+/// `[[api]]`: what a description of an API became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// What the names of its routes begin with.
+    pub name: String,
+    /// The document, as it is named in the configuration.
+    pub file: String,
+    pub title: String,
+    pub version: String,
+    /// Where callers find it; empty for the root.
+    pub base_path: String,
+    /// Routes that were made.
+    pub operations: usize,
+    /// Of them, those that ask for no token.
+    pub public: usize,
 }

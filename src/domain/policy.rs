@@ -3,7 +3,7 @@
 //! The policy is evaluated on every request, whether the verdict came from the cache or fresh from
 //! the key manager (Oathkeeper CVE-2021-32701 is what happens otherwise).
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Denial, Grant, UnixSeconds, Verdict};
 
@@ -85,6 +85,24 @@ impl Access {
         match self {
             Self::Public => Ok(Permit { grant: None }),
             Self::Token(policy) => Err(policy),
+        }
+    }
+}
+
+/// What a caller needs, in few words.
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Public => f.write_str("nothing"),
+            Self::Token(policy) => match &policy.scopes {
+                ScopeRule::None => f.write_str("a token"),
+                ScopeRule::All(scopes) => f.write_str(&scopes.join(" ")),
+                ScopeRule::Any(scopes) => f.write_str(&scopes.join(" or ")),
+                ScopeRule::AnySet(sets) => {
+                    let sets: Vec<String> = sets.sets().map(|set| set.join(" ")).collect();
+                    f.write_str(&sets.join(" or "))
+                }
+            },
         }
     }
 }

@@ -21,6 +21,7 @@ pub use endpoints::{EndpointKind, Endpoints};
 pub use extensions::SharedPages;
 pub use note::{Note, NoteKind};
 pub use operation::Operation;
+pub use path::{base, base_pattern};
 pub use security::Access;
 pub use server::{BaseUrl, Server};
 

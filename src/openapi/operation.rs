@@ -99,7 +99,7 @@ impl All<'_, '_> {
         };
         // Some use what stands behind to tell operations apart that are one for everybody else.
         let template = key.split(['?', '#']).next().unwrap_or_default();
-        let pattern = match path::pattern("", template) {
+        let pattern = match path::pattern(template) {
             Ok(pattern) => pattern,
             Err(fault) => {
                 let what = format!("the path {key:?} is left out: {fault}");

@@ -1,14 +1,13 @@
 //! Path templates as route patterns.
 
-/// The pattern for a path of a document below `base`, which is empty or begins with a slash. `Err`: why there is none.
-pub fn pattern(base: &str, template: &str) -> Result<String, &'static str> {
+/// The pattern for a path of a document. `Err`: why there is none.
+pub fn pattern(template: &str) -> Result<String, &'static str> {
     if !template.is_empty() && !template.starts_with('/') {
         return Err("a path begins with `/`");
     }
-    let whole = format!("{base}{template}");
     let mut names = Vec::new();
-    let mut pattern = String::with_capacity(whole.len());
-    let body = whole.strip_prefix('/').unwrap_or(&whole);
+    let mut pattern = String::with_capacity(template.len());
+    let body = template.strip_prefix('/').unwrap_or(template);
     let last = body.split('/').count() - 1;
     for (position, segment) in body.split('/').enumerate() {
         pattern.push('/');
@@ -85,6 +84,18 @@ fn own_name(name: &str, names: &[String]) -> String {
     }
 }
 
+/// The same for what stands before the paths of a document, as [`base`] gives it. Its parameters have names of their own.
+///
+/// # Errors
+/// Why there is none.
+pub fn base_pattern(base: &str) -> Result<String, &'static str> {
+    match base {
+        "" => Ok(String::new()),
+        base if base.ends_with("/*") => Err("it ends in `*`"),
+        base => pattern(&base.replace('{', "{base_")),
+    }
+}
+
 /// Without percent escapes; `None` where one is broken.
 pub fn decoded(text: &str) -> Option<String> {
     if !text.contains('%') {
@@ -127,25 +138,25 @@ mod tests {
 
     #[test]
     fn templates_become_patterns() {
-        for (base, template, expected) in [
-            ("", "/pets", "/pets"),
-            ("", "/", "/"),
-            ("/v1", "/", "/v1/"),
-            ("/v1", "", "/v1"),
-            ("/v1", "/pets/", "/v1/pets/"),
-            ("/v1", "/pets/{petId}", "/v1/pets/{petId}"),
-            ("", "/{pet-id}/{pet_id}", "/{pet_id}/{pet_id_2}"),
-            ("", "/{a}.{b}/x", "/{a}.{b}/x"),
-            ("", "/{}/{}", "/{p}/{p_2}"),
-            ("", "/jobs/{id}:cancel", "/jobs/{id}:cancel"),
-            ("", "/a%20b/caf%C3%A9", "/a b/caf\u{e9}"),
-            ("/v1", "/*", "/v1/*"),
-            ("/{tenant}", "/x", "/{tenant}/x"),
+        for (template, expected) in [
+            ("/pets", "/pets"),
+            ("/", "/"),
+            ("", "/"),
+            ("/pets/", "/pets/"),
+            ("/pets/{petId}", "/pets/{petId}"),
+            ("/{pet-id}/{pet_id}", "/{pet_id}/{pet_id_2}"),
+            ("/{a}.{b}/x", "/{a}.{b}/x"),
+            ("/{}/{}", "/{p}/{p_2}"),
+            ("/jobs/{id}:cancel", "/jobs/{id}:cancel"),
+            ("/a%20b/caf%C3%A9", "/a b/caf\u{e9}"),
+            ("/v1/*", "/v1/*"),
         ] {
-            let found = pattern(base, template);
-            assert_eq!(found.as_deref(), Ok(expected), "{base} {template}");
+            assert_eq!(pattern(template).as_deref(), Ok(expected), "{template}");
             assert!(PathPattern::parse(expected).is_ok(), "{expected}");
         }
+        assert_eq!(base_pattern("").as_deref(), Ok(""));
+        assert_eq!(base_pattern("/{id}/v1").as_deref(), Ok("/{base_id}/v1"));
+        assert!(base_pattern("/v1/*").is_err());
     }
 
     #[test]
@@ -154,7 +165,7 @@ mod tests {
             "pets", "/a//b", "/{a", "/a}", "/a/*/b", "/a*", "/a/../b", "/a%2fb", "/a%", "/:x",
             "/a;b",
         ] {
-            assert!(pattern("", template).is_err(), "{template}");
+            assert!(pattern(template).is_err(), "{template}");
         }
     }
 

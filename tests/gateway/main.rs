@@ -15,6 +15,7 @@ mod key_manager;
 mod limits;
 mod listeners;
 mod observability;
+mod openapi;
 mod protocols;
 mod reload;
 mod response_cache;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{graph::Unit, history::History, html::Html};
 use crate::{
     config::NO_ROUTE,
-    domain::{Access, Route, ScopeRule},
+    domain::Route,
     metrics::{IssuerCounts, ListenerCounts, Metrics, RouteCounts, Times, UpstreamCounts},
     telemetry::Refused,
 };
@@ -87,7 +87,7 @@ pub fn routes(html: &mut Html, routes: &[Route], history: &History, metrics: &Me
     open(html, "Routes", &note, &columns);
     for (recent, route) in busiest.iter().take(MOST_ROUTES) {
         if let Some(counts) = metrics.route_counts(&route.name) {
-            let needs = needed(&route.access);
+            let needs = route.access.to_string();
             row(html, &counts, *recent, &matched(route), &needs);
         }
     }
@@ -125,21 +125,6 @@ fn matched(route: &Route) -> String {
     match methods.matches(',').count() {
         0..=3 => format!("{methods} {host}{}", route.path),
         _ => format!("{host}{}", route.path),
-    }
-}
-
-fn needed(access: &Access) -> String {
-    match access {
-        Access::Public => "nothing".to_owned(),
-        Access::Token(policy) => match &policy.scopes {
-            ScopeRule::None => "a token".to_owned(),
-            ScopeRule::All(scopes) => scopes.join(" "),
-            ScopeRule::Any(scopes) => scopes.join(" or "),
-            ScopeRule::AnySet(sets) => {
-                let sets: Vec<String> = sets.sets().map(|set| set.join(" ")).collect();
-                sets.join(" or ")
-            }
-        },
     }
 }
 

@@ -338,7 +338,7 @@ mod tests {
         let source = Source {
             name: "tests/keystores/case.toml".to_owned(),
             text: format!("{text}\n[[route]]\npath = \"/\"\npublic = true\nrespond = {{}}\n"),
-            world_readable: false,
+            ..Source::default()
         };
         match load_source(source, &Environment::default()) {
             Ok(loaded) => loaded.warnings.to_string(),
