@@ -248,6 +248,7 @@ mod tests {
             errors: ErrorFormat::default(),
             limits: LimitSettings::default(),
             limiters: Limiters::default(),
+            tier_counts: Arc::default(),
         };
         let snapshot = ArcSwap::from_pointee(Snapshot::new(parts, &metrics));
         let status = Status::new(

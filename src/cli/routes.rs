@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     config::Settings,
-    domain::{Action, HostPattern, Route},
+    domain::{Action, HostPattern, KeyType, Route},
 };
 
 /// Name, requests, what callers need, where they go; separated by tabs.
@@ -31,10 +31,17 @@ pub fn list(settings: &Settings) -> String {
 
 fn target(route: &Route, settings: &Settings) -> String {
     match &route.action {
-        Action::Forward(forward) => settings
-            .upstreams
-            .get(forward.upstream.0)
-            .map_or_else(String::new, |upstream| upstream.name.clone()),
+        Action::Forward(forward) => {
+            let name = |key_type| {
+                let id = forward.to.of(key_type).ok()?;
+                settings.upstreams.get(id.0).map(|upstream| &upstream.name)
+            };
+            match [KeyType::Production, KeyType::Sandbox].map(name) {
+                [Some(production), None] => production.clone(),
+                [Some(production), Some(sandbox)] => format!("{production}, sandbox {sandbox}"),
+                [None, sandbox] => format!("sandbox {}", sandbox.map_or("", |name| name)),
+            }
+        }
         Action::Redirect(redirect) => format!("redirect {}", redirect.status.as_u16()),
         Action::Respond(answer) => format!("answer {}", answer.status.as_u16()),
     }

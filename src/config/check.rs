@@ -42,7 +42,7 @@ pub fn settings(
     let key_manager = key_manager::read(&mut root, &context);
     let key_manager_failed = key_manager.is_none() && report.count() > before;
     let token_cache = token_cache(&mut root);
-    let (limits, rates) = limits::read(&mut root);
+    let (limits, rates) = limits::read(&mut root, &context);
     let common = route::Common {
         clock_skew: clock_skew(&mut root),
         response_cache: response_cache::read(&mut root),

@@ -1,16 +1,20 @@
-//! `[limits]`, `[rate_limits.NAME]` and `[tiers.NAME]`: how much a request may be, and how often one
-//! may come.
+//! `[limits]`, `[rate_limits.NAME]`, `[tiers]` and `[tiers.NAME]`: how much a request may be, and how often
+//! one may come.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use super::{
+    check::Context,
+    policies,
     problem::Place,
     section::{Placed, Section, nearest},
     settings::{LimitSettings, TierSettings},
     tree::Value,
 };
-use crate::domain::{By, Rate, RateLimit, RateLimitId, SizeLimits};
+use crate::domain::{By, Rate, RateLimit, RateLimitId, SizeLimits, Tier, TierBook};
 
+/// What the names of tiers begin with, among those of limits.
+const TIER: &str = "tier.";
 /// For `max_body_bytes`: none.
 const UNLIMITED: &str = "unlimited";
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -20,6 +24,8 @@ pub struct Rates {
     list: Vec<RateLimit>,
     /// Names of those about which something else is said already.
     broken: Vec<String>,
+    /// `None`: there are mistakes in the policies file.
+    pub tiers: Option<TierBook>,
 }
 
 impl Rates {
@@ -67,15 +73,23 @@ impl Rates {
     }
 }
 
-/// Reads the three tables. The limits are then in the settings too, in the same order.
-pub fn read(root: &mut Section<'_>) -> (LimitSettings, Rates) {
+/// Reads all of the tables. The limits are then in the settings too, in the same order.
+pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> (LimitSettings, Rates) {
     let mut rates = Rates {
         list: Vec::new(),
         broken: Vec::new(),
+        tiers: None,
     };
-    read_rates(root, "rate_limits", &mut rates);
+    let own = root.section("rate_limits");
+    read_rates(root, own, &mut rates);
     let named = rates.list.len();
-    read_rates(root, "tiers", &mut rates);
+    let mut tiers = root.section("tiers");
+    let policies = tiers.text("policies_file");
+    let book = policies.map_or(Some(TierBook::default()), |file| {
+        policies::read(&tiers, &file, context)
+    });
+    read_rates(root, tiers, &mut rates);
+    rates.tiers = book.map(|book| with_tiers(root, &rates.list[named..], book));
     let mut section = root.section("limits");
     let sizes = read_sizes(&mut section);
     let everywhere = rates.find_all(&mut section, "rates");
@@ -95,6 +109,7 @@ pub fn read(root: &mut Section<'_>) -> (LimitSettings, Rates) {
         everywhere,
         token_misses,
         tiers,
+        book: rates.tiers.clone().unwrap_or_default(),
     };
     (settings, rates)
 }
@@ -129,8 +144,9 @@ fn read_sizes(section: &mut Section<'_>) -> SizeLimits {
 }
 
 /// Tables of limits whose names are the user's. Those of tiers count by client, and get a prefix.
-fn read_rates(root: &mut Section<'_>, table: &'static str, rates: &mut Rates) {
-    for entry in root.section(table).into_entries() {
+fn read_rates(root: &Section<'_>, section: Section<'_>, rates: &mut Rates) {
+    let table = section.label.clone();
+    for entry in section.into_entries() {
         let Value::Table(inner) = entry.node.value else {
             let what = format!("`{table}` has tables in it");
             root.error(
@@ -154,7 +170,7 @@ fn read_rates(root: &mut Section<'_>, table: &'static str, rates: &mut Rates) {
         let rate = rate(&mut section);
         section.finish();
         let name = match is_tier {
-            true => format!("tier.{}", entry.key),
+            true => format!("{TIER}{}", entry.key),
             false => entry.key,
         };
         match (rate, by) {
@@ -221,6 +237,29 @@ fn by(section: &mut Section<'_>) -> Option<By> {
     }
 }
 
+/// Tiers of this file are there for every use.
+fn with_tiers(root: &Section<'_>, tiers: &[RateLimit], mut book: TierBook) -> TierBook {
+    for limit in tiers {
+        let name = limit.name.trim_start_matches(TIER);
+        let tier = Tier {
+            quota: None,
+            rate: Some(limit.rate),
+        };
+        for uses in [
+            &mut book.resource,
+            &mut book.subscription,
+            &mut book.application,
+        ] {
+            if uses.insert(name.into(), tier).is_some() {
+                let what = format!("the tier {name:?} is in the policies file, too");
+                root.error(&Place::Nowhere, what, format!("remove [tiers.{name}]"));
+                break;
+            }
+        }
+    }
+    book
+}
+
 /// `tiers`: the limits of the tiers, which begin at the position `first` of all.
 fn read_tiers(
     section: &mut Section<'_>,
@@ -233,7 +272,7 @@ fn read_tiers(
         .iter()
         .enumerate()
         .map(|(position, tier)| {
-            let name = tier.name.trim_start_matches("tier.");
+            let name = tier.name.trim_start_matches(TIER);
             (name.into(), RateLimitId(first + position))
         })
         .collect();
@@ -250,14 +289,6 @@ fn read_tiers(
         found.map(|(_, id)| *id)
     });
     if claim.is_none() && default.is_none() {
-        if !by_name.is_empty() {
-            let what = "there are tiers, but nothing says who is in which";
-            section.warn(
-                &Place::Nowhere,
-                what,
-                "set `tier_claim` to the claim that names it, or `default_tier`",
-            );
-        }
         return None;
     }
     if by_name.is_empty()

@@ -18,6 +18,7 @@ mod limits;
 mod listen;
 mod oauth2;
 mod pem;
+mod policies;
 mod problem;
 mod process;
 mod response_cache;
@@ -36,6 +37,7 @@ use include::Included;
 pub use env::Environment;
 pub use keystore::Keystore;
 pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate, Unusable};
+pub use policies::{PolicyFault, parse as parse_policies};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use route::NO_ROUTE;
 pub use settings::{

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Listen, upstream::UpstreamSettings};
 use crate::domain::{
-    ErrorFormat, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits,
+    ErrorFormat, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits, TierBook,
 };
 
 /// A whole configuration.
@@ -289,6 +289,8 @@ pub struct LimitSettings {
     /// For tokens that the key manager must be asked about.
     pub token_misses: Option<RateLimitId>,
     pub tiers: Option<TierSettings>,
+    /// Tiers of APIs, routes, subscriptions and applications.
+    pub book: TierBook,
 }
 
 /// Limits of clients by what their tokens say.

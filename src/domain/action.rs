@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::Rewrite;
+use super::{Denial, KeyType, Rewrite};
 
 /// What a route does with its requests.
 #[derive(Clone, Debug)]
@@ -18,11 +18,53 @@ pub enum Action {
 /// The request goes to an upstream.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    pub upstream: UpstreamId,
+    pub to: Destination,
     /// Longest time to the end of an answer, instead of the upstream's; zero: no limit.
     pub timeout: Option<Duration>,
     /// `None`: the path goes on as it came.
     pub rewrite: Option<Rewrite>,
+}
+
+/// Where requests go, by the kind of key that the caller's application has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Production(UpstreamId),
+    Sandbox(UpstreamId),
+    Both {
+        production: UpstreamId,
+        sandbox: UpstreamId,
+    },
+}
+
+impl Destination {
+    /// `None`: nowhere.
+    pub fn new(production: Option<UpstreamId>, sandbox: Option<UpstreamId>) -> Option<Self> {
+        match (production, sandbox) {
+            (Some(production), Some(sandbox)) => Some(Self::Both {
+                production,
+                sandbox,
+            }),
+            (Some(production), None) => Some(Self::Production(production)),
+            (None, Some(sandbox)) => Some(Self::Sandbox(sandbox)),
+            (None, None) => None,
+        }
+    }
+
+    /// For callers with such a key; those with the other kind's are not sent there.
+    ///
+    /// # Errors
+    /// There is none for them.
+    pub fn of(self, key_type: KeyType) -> Result<UpstreamId, Denial> {
+        match (self, key_type) {
+            (Self::Production(upstream), KeyType::Production)
+            | (Self::Sandbox(upstream), KeyType::Sandbox) => Ok(upstream),
+            (Self::Both { production, .. }, KeyType::Production) => Ok(production),
+            (Self::Both { sandbox, .. }, KeyType::Sandbox) => Ok(sandbox),
+            (Self::Sandbox(_), KeyType::Production) | (Self::Production(_), KeyType::Sandbox) => {
+                Err(Denial::NoEndpoint(key_type))
+            }
+        }
+    }
 }
 
 /// Position of an upstream in the settings.

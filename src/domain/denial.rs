@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Methods, Reason};
+use super::{KeyType, Methods, Reason, TierKind};
 
 /// Why a caller is refused. Nothing of the request is repeated in what this renders to, except the
 /// scopes that the route's own configuration names.
@@ -36,6 +36,8 @@ pub enum Denial {
     /// The key manager does not say whose token it is.
     NoClientId,
     NoToken,
+    /// The route has no upstream for clients with such a key.
+    NoEndpoint(KeyType),
     /// `retry_after`: in seconds, when one more will be let through.
     RateLimited {
         retry_after: u32,
@@ -52,6 +54,11 @@ pub enum Denial {
     SubscriptionRejected,
     /// Nobody has told yet who has subscribed to what.
     SubscriptionsNotReady,
+    /// `retry_after`: in seconds, when the tier allows one more.
+    TierExceeded {
+        kind: TierKind,
+        retry_after: u32,
+    },
     /// `location`: the same target with TLS.
     TlsNeeded {
         location: Box<str>,
@@ -59,6 +66,8 @@ pub enum Denial {
     TokenTooLong,
     /// `Expect` has something else than `100-continue` (RFC 9110 §10.1.1).
     UnknownExpectation,
+    /// The subscription, or the application, has a tier of which nobody knows what it allows.
+    UnknownTier,
     UriTooLong,
     WrongTokenType,
 }
@@ -82,6 +91,7 @@ impl Denial {
             | Self::TokenTooLong => StatusCode::BAD_REQUEST,
             Self::InsufficientScope { .. }
             | Self::NoClientId
+            | Self::NoEndpoint(_)
             | Self::OriginNotAllowed
             | Self::SubscriptionBlocked
             | Self::SubscriptionMissing
@@ -90,7 +100,8 @@ impl Denial {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited { .. } | Self::TierExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::UnknownTier => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Overloaded | Self::SubscriptionsNotReady => StatusCode::SERVICE_UNAVAILABLE,
@@ -128,6 +139,8 @@ impl Denial {
             Self::NotYetValid => Reason::NotYetValid,
             Self::NoClientId => Reason::NoClientId,
             Self::NoToken => Reason::NoToken,
+            Self::NoEndpoint(KeyType::Production) => Reason::NoProductionEndpoint,
+            Self::NoEndpoint(KeyType::Sandbox) => Reason::NoSandboxEndpoint,
             Self::OriginNotAllowed => Reason::OriginNotAllowed,
             Self::Overloaded => Reason::Overloaded,
             Self::RouteNotFound => Reason::RouteNotFound,
@@ -137,6 +150,13 @@ impl Denial {
             Self::SubscriptionRejected => Reason::SubscriptionRejected,
             Self::SubscriptionsNotReady => Reason::SubscriptionsNotReady,
             Self::TlsNeeded { .. } => Reason::TlsNeeded,
+            Self::TierExceeded { kind, .. } => match kind {
+                TierKind::Api => Reason::ApiTierExceeded,
+                TierKind::Resource => Reason::ResourceTierExceeded,
+                TierKind::Subscription => Reason::SubscriptionTierExceeded,
+                TierKind::Application => Reason::ApplicationTierExceeded,
+            },
+            Self::UnknownTier => Reason::UnknownTier,
             Self::TokenTooLong => Reason::TokenTooLong,
             Self::UnknownExpectation => Reason::UnknownExpectation,
             Self::WrongTokenType => Reason::WrongTokenType,
@@ -165,6 +185,7 @@ impl Denial {
             | Self::MethodNotAllowed { .. }
             | Self::Misdirected
             | Self::NoClientId
+            | Self::NoEndpoint(_)
             | Self::OriginNotAllowed
             | Self::Overloaded
             | Self::RouteNotFound
@@ -173,8 +194,10 @@ impl Denial {
             | Self::SubscriptionOnHold
             | Self::SubscriptionRejected
             | Self::SubscriptionsNotReady
+            | Self::TierExceeded { .. }
             | Self::TlsNeeded { .. }
-            | Self::UnknownExpectation => None,
+            | Self::UnknownExpectation
+            | Self::UnknownTier => None,
         }
     }
 
@@ -200,6 +223,14 @@ impl Denial {
             Self::Overloaded => "There is too much to do: try again",
             Self::OriginNotAllowed => "Pages of this origin may not call this",
             Self::NoClientId => "The access token does not say which client it is of",
+            Self::NoEndpoint(KeyType::Production) => "There is only a sandbox here",
+            Self::NoEndpoint(KeyType::Sandbox) => "There is no sandbox here",
+            Self::TierExceeded { kind, .. } => match kind {
+                TierKind::Api | TierKind::Resource => "This is used too often: try again later",
+                TierKind::Subscription => "The subscription allows no more requests at the moment",
+                TierKind::Application => "The application may send no more requests at the moment",
+            },
+            Self::UnknownTier => "The gateway does not know the tier of the subscription",
             Self::NoToken => "This needs an access token in the Authorization header",
             Self::RouteNotFound => "There is nothing here",
             Self::SubscriptionBlocked => "The subscription to this API is blocked",

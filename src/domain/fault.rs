@@ -59,6 +59,8 @@ enum Body {
         message: &'static str,
         description: &'static str,
     },
+    /// With the code of bad credentials, in other members and as a text.
+    Bare(&'static str),
     /// The code is the status. `None`: the gateway's own words.
     Report(Option<&'static str>),
 }
@@ -91,7 +93,14 @@ impl Fault {
             Reason::SubscriptionBlocked => Self::BLOCKED,
             Reason::SubscriptionMissing | Reason::SubscriptionRejected => Self::FORBIDDEN,
             Reason::SubscriptionOnHold => Self::ON_HOLD,
+            Reason::ApiTierExceeded => Self::throttled(900_800),
+            Reason::ResourceTierExceeded => Self::throttled(900_802),
+            Reason::ApplicationTierExceeded => Self::throttled(900_803),
+            Reason::SubscriptionTierExceeded => Self::throttled(900_804),
             Reason::RateLimited => Self::throttled(900_806),
+            Reason::UnknownTier => Self::UNKNOWN_TIER,
+            Reason::NoProductionEndpoint => Self::NO_PRODUCTION,
+            Reason::NoSandboxEndpoint => Self::NO_SANDBOX,
             Reason::IntrospectionTimeout
             | Reason::IntrospectionUnreachable
             | Reason::IntrospectionRateLimited
@@ -176,12 +185,29 @@ impl Fault {
         "The subscription to the API is inactive. Unclassified Authentication Failure",
     );
 
+    const UNKNOWN_TIER: Self = Self::words(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        900_809,
+        "Internal server error occured",
+        "POLICY ENFORCEMENT ERROR",
+    );
+
     const INTERNAL: Self = Self::words(
         StatusCode::INTERNAL_SERVER_ERROR,
         900_808,
         "Internal server error occured",
         "Internal server error occured",
     );
+
+    const NO_PRODUCTION: Self = Self {
+        status: Some(StatusCode::FORBIDDEN),
+        body: Body::Bare("Production key offered to the API with no production endpoint"),
+    };
+
+    const NO_SANDBOX: Self = Self {
+        status: Some(StatusCode::FORBIDDEN),
+        body: Body::Bare("Sandbox key offered to the API with no sandbox endpoint"),
+    };
 
     const OTHER: Self = Self {
         status: None,
@@ -254,6 +280,10 @@ impl Fault {
                 "{{\"fault\":{{\"code\":{code}, \"message\":\"{message}\", \
                  \"description\":\"{description}\"}}}}",
             ),
+            Body::Bare(message) => write!(
+                body,
+                "{{\"ERROR_CODE\":\"900901\", \"ERROR_MESSAGE\":\"{message}\"}}",
+            ),
             Body::Report(description) => write!(
                 body,
                 "{{\"code\":{}, \"type\":\"Status report\", \"message\":\"{RUNTIME_ERROR}\", \
@@ -274,7 +304,7 @@ impl Fault {
                 description,
                 ..
             } if message == RUNTIME_ERROR => description,
-            Body::Fault { message, .. } => message,
+            Body::Fault { message, .. } | Body::Bare(message) => message,
             Body::Report(description) => description.unwrap_or(detail),
         }
     }
@@ -302,8 +332,9 @@ mod tests {
                 let status = fault.status(StatusCode::BAD_REQUEST);
                 let body = fault.body(status, "Our own words");
                 let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-                let code = body["fault"]["code"].as_u64().or(body["code"].as_u64());
-                assert!(code.is_some(), "{}", reason.word());
+                let codes = [&body["fault"]["code"], &body["code"], &body["ERROR_CODE"]];
+                let codes = codes.iter().filter(|code| !code.is_null()).count();
+                assert_eq!(codes, 1, "{}", reason.word());
                 let message = fault.grpc_message("Our own words");
                 assert!(message.bytes().all(|byte| matches!(byte, b' '..=b'~')));
             }

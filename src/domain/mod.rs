@@ -16,6 +16,7 @@
 //! | [`Route`], [`RouteTable`] | which requests are whose |
 //! | [`Action`] | where they go, or what they are answered |
 //! | [`ApiIdentity`], [`Subscriber`] | which API a route is of, and who has subscribed to it |
+//! | [`Tier`] | how often something may be used |
 //! | [`CachePolicy`] | how the answers of a route may be kept |
 
 mod action;
@@ -46,9 +47,10 @@ mod route_table;
 mod secret;
 mod signing_key;
 mod subscription;
+mod tier;
 mod token;
 
-pub use action::{Action, Forward, Redirect, StaticAnswer, UpstreamId};
+pub use action::{Action, Destination, Forward, Redirect, StaticAnswer, UpstreamId};
 pub use certificate_names::CertificateNames;
 pub use claims::{Claims, MAX_CLAIM_BYTES};
 pub use coding::{Coding, may_be_coded};
@@ -80,6 +82,7 @@ pub use subscription::{
     PolicyKind, Quota, Row, RowId, RowKind, Subscribed, Subscriber, Subscription,
     SubscriptionState, TierPolicy,
 };
+pub use tier::{RouteTiers, Tier, TierBook, TierKind, unit_of_time};
 pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract};
 
 /// Seconds since 1970-01-01T00:00:00Z, as in RFC 7519 `NumericDate` and the `exp`, `nbf` and `iat`

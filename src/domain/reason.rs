@@ -90,6 +90,10 @@ reasons! {
     SubscriptionOnHold = "subscription_on_hold", Deny;
     /// The subscription was not approved, or is in a state that is not known here.
     SubscriptionRejected = "subscription_rejected", Deny;
+    /// The route has no upstream for clients with a production key.
+    NoProductionEndpoint = "no_production_endpoint", Deny;
+    /// The route has no upstream for clients with a sandbox key.
+    NoSandboxEndpoint = "no_sandbox_endpoint", Deny;
     /// The request target has no single meaning.
     MalformedRequest = "malformed_request", Deny;
     /// The host has another certificate than the connection was made with.
@@ -112,6 +116,14 @@ reasons! {
     BodyTooLarge = "body_too_large", Deny;
     /// Too many requests from this address or client, or for this route.
     RateLimited = "rate_limited", Deny;
+    /// The route's API was used as often as its tier allows.
+    ApiTierExceeded = "api_tier_exceeded", Deny;
+    /// The route was used as often as its tier allows.
+    ResourceTierExceeded = "resource_tier_exceeded", Deny;
+    /// The application used the API as often as the subscription's tier allows.
+    SubscriptionTierExceeded = "subscription_tier_exceeded", Deny;
+    /// The user of the application sent as many requests as its tier allows.
+    ApplicationTierExceeded = "application_tier_exceeded", Deny;
     /// The key manager did not answer in time.
     IntrospectionTimeout = "introspection_timeout", Error;
     /// The key manager could not be reached, or answered 5xx.
@@ -128,6 +140,8 @@ reasons! {
     IntrospectionOverloaded = "introspection_overloaded", Error;
     /// The subscriptions have not been loaded yet.
     SubscriptionsNotReady = "subscriptions_not_ready", Error;
+    /// The tier of the subscription, or of the application, is not known.
+    UnknownTier = "unknown_tier", Error;
     /// Too many requests are under way.
     Overloaded = "overloaded", Error;
     /// Every address of the upstream is out.

@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use super::{
     Access, Action, ApiIdentity, CachePolicy, Coding, Cors, Forward, HeaderMatch, HeaderRules,
-    HostPattern, Methods, PathPattern, RateLimitId,
+    HostPattern, Methods, PathPattern, RateLimitId, RouteTiers,
 };
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
@@ -41,6 +41,8 @@ pub struct Route {
     pub api: Option<Arc<ApiIdentity>>,
     /// Whether only those who have subscribed to the API may pass.
     pub validate_subscription: bool,
+    /// How often it, and its API, may be used.
+    pub tiers: RouteTiers,
     /// Longest body of a request, in bytes; `None`: any.
     pub max_body: Option<u64>,
 }

@@ -291,7 +291,7 @@ mod tests {
             },
             access: Access::Token(Policy::default()),
             action: Action::Forward(Forward {
-                upstream: UpstreamId(0),
+                to: crate::domain::Destination::Production(UpstreamId(0)),
                 timeout: None,
                 rewrite: None,
             }),
@@ -304,6 +304,7 @@ mod tests {
             end_with_token: false,
             api: None,
             validate_subscription: false,
+            tiers: crate::domain::RouteTiers::default(),
             rate_limits: Box::default(),
             max_body: None,
         }

@@ -84,7 +84,9 @@ pub fn choose(
     now: Instant,
 ) -> pingora::Result<Box<HttpPeer>> {
     let forward = context.snapshot.route(route).forward();
-    let (Some(pool), Some(forward)) = (context.snapshot.upstream_of(route), forward) else {
+    let key_type = context.key_type();
+    let pool = context.snapshot.upstream_of(route, key_type);
+    let (Some(pool), Some(forward)) = (pool, forward) else {
         return Error::e_explain(ErrorType::InternalError, "this route goes nowhere");
     };
     if context.attempt.retries == 0 {
@@ -172,18 +174,17 @@ pub fn break_off(
 }
 
 fn note_failure(context: &Context, now: Instant) {
-    if let (Some(route), Some(flight)) = (context.route, &context.attempt.flight)
-        && let Some(pool) = context.snapshot.upstream_of(route)
-    {
+    if let (Some(pool), Some(flight)) = (context.pool(), &context.attempt.flight) {
         pool.failed(flight, now);
     }
 }
 
 /// Whether there is another try; its address is chosen when Pingora asks for it.
 fn try_again(context: &mut Context, failure: Failure, now: Instant) -> bool {
+    let key_type = context.key_type();
     let pool = context
         .route
-        .and_then(|route| context.snapshot.upstream_of(route));
+        .and_then(|route| context.snapshot.upstream_of(route, key_type));
     let Some(pool) = pool else {
         return false;
     };

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::{
-    caller,
+    Snapshot, caller,
     context::Context,
     cors, framing, limits,
     refusal::Refusal,
     routing::{Found, find_route},
+    tiers,
     verify::verify,
 };
-use crate::domain::{Denial, Permit, Reason};
+use crate::domain::{Denial, Grant, Permit, Reason, Route};
 
 /// What becomes of a request that is not refused.
 pub enum Decided {
@@ -34,7 +35,7 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     limits::by_address(&snapshot, context)?;
     let policy = match found {
         Found::Public(permit) => {
-            limits::by_others(&snapshot, None, session.req_header(), context)?;
+            check_limits(&snapshot, None, session, context)?;
             return Ok(Decided::Pass(permit));
         }
         Found::Preflight(cors) => {
@@ -48,6 +49,27 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     context.from = Some(verified.from);
     let permit = policy.check(&verified.verdict, context.started.unix, cached)?;
     let grant = permit.grant().map(|grant| &**grant);
-    limits::by_others(&snapshot, grant, session.req_header(), context)?;
+    check_endpoint(context)?;
+    check_limits(&snapshot, grant, session, context)?;
     Ok(Decided::Pass(permit))
+}
+
+/// Whether the route has an upstream for this kind of caller.
+fn check_endpoint(context: &Context) -> Result<(), Denial> {
+    match context.known_route().and_then(Route::forward) {
+        Some(forward) => forward.to.of(context.key_type()).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The tiers, and then all other limits. What these refuse does not count for the tiers.
+fn check_limits(
+    snapshot: &Snapshot,
+    grant: Option<&Grant>,
+    session: &Session,
+    context: &mut Context,
+) -> Result<(), Denial> {
+    let taken = tiers::take(snapshot, grant, context)?;
+    let others = limits::by_others(snapshot, grant, session.req_header(), context);
+    others.inspect_err(|_| taken.give_back())
 }

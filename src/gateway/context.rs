@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     auth::{From, Moment},
-    domain::{Grant, KnownMethod, Passage, Permit, Reason, Route, TokenKey},
+    domain::{Grant, KeyType, KnownMethod, Passage, Permit, Reason, Route, Subscriber, TokenKey},
     telemetry::TraceContext,
+    upstream::Pool,
 };
 
 /// Lives from the request's header to its line in the access log.
@@ -34,6 +35,8 @@ pub struct Context {
     pub trace: TraceContext,
     /// Without it, no upstream.
     pub permit: Option<Permit>,
+    /// What is known of the client, on routes of an API.
+    pub subscriber: Option<Subscriber>,
     /// How the verdict was come by.
     pub from: Option<From>,
     pub token: Option<TokenKey>,
@@ -109,6 +112,7 @@ impl Context {
             route: None,
             trace: TraceContext::NONE,
             permit: None,
+            subscriber: None,
             from: None,
             token: None,
             normal_path: None,
@@ -135,6 +139,17 @@ impl Context {
     /// The route, once it is found.
     pub fn known_route(&self) -> Option<&Route> {
         Some(self.snapshot.route(self.route?))
+    }
+
+    /// The upstream that the request goes to; `None` when the gateway answers itself.
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.snapshot.upstream_of(self.route?, self.key_type())
+    }
+
+    /// Which of the route's upstreams the request is for.
+    pub fn key_type(&self) -> KeyType {
+        let subscriber = self.subscriber.as_ref();
+        subscriber.map_or(KeyType::default(), |known| known.key_type)
     }
 
     pub fn refuse(&mut self, refusal: &Refusal) {

@@ -27,8 +27,7 @@ impl Gateway {
             .saturating_sub(upstream_time.unwrap_or_default())
             .saturating_sub(context.wait);
         let snapshot = &context.snapshot;
-        let upstream = context.route.filter(|_| upstream_time.is_some());
-        let upstream = upstream.and_then(|route| snapshot.upstream_of(route));
+        let upstream = context.pool().filter(|_| upstream_time.is_some());
         if let (Some(upstream), Some(time)) = (upstream, upstream_time) {
             count_upstream(&upstream.metrics, context, reason, time);
         }

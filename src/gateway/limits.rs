@@ -184,7 +184,7 @@ fn take(
 }
 
 /// Whole seconds, so that whoever waits for them has waited long enough.
-fn seconds(time: std::time::Duration) -> u32 {
+pub fn seconds(time: std::time::Duration) -> u32 {
     let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     u32::try_from(whole).unwrap_or(u32::MAX)
 }

@@ -38,7 +38,9 @@ impl From<Denial> for Refusal {
             detail: denial.detail(),
             challenge: denial.www_authenticate(),
             retry_after: match &denial {
-                Denial::RateLimited { retry_after } => Some(*retry_after),
+                Denial::RateLimited { retry_after } | Denial::TierExceeded { retry_after, .. } => {
+                    Some(*retry_after)
+                }
                 Denial::Overloaded | Denial::SubscriptionsNotReady => Some(1),
                 _ => None,
             },

@@ -61,10 +61,8 @@ pub fn enable(cache: ResponseCache, session: &mut Session, context: &mut Context
 /// Never in practice: the cache is enabled for routes that have one.
 pub fn cache_key(session: &Session, context: &Context) -> Result<CacheKey> {
     let route = cached_route(&context.snapshot, context.route);
-    let upstream = context
-        .route
-        .and_then(|position| context.snapshot.upstream_of(position));
-    let (Some((route, policy)), Some(cached), Some(upstream)) = (route, &context.cached, upstream)
+    let (Some((route, policy)), Some(cached), Some(upstream)) =
+        (route, &context.cached, context.pool())
     else {
         return Error::e_explain(ErrorType::InternalError, "no key without a cached route");
     };

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::{forward::Protected, limits::Limits};
+use super::{forward::Protected, limits::Limits, tiers::Tiers};
 use crate::{
     auth::Verifier,
     config::LimitSettings,
-    domain::{ErrorFormat, Route, RouteTable},
-    limits::Limiters,
+    domain::{ErrorFormat, KeyType, Route, RouteTable},
+    limits::{Limiters, TierCounts},
     metrics::{Metrics, RouteMetrics, Zeros},
     upstream::Pool,
 };
@@ -32,6 +32,7 @@ pub struct Snapshot {
     /// Whether any route has its answers kept.
     pub(super) keeps_answers: bool,
     pub(super) limits: Limits,
+    pub(super) tiers: Tiers,
     /// `None` when no route asks for a token.
     pub(super) verifier: Option<Arc<Verifier>>,
 }
@@ -46,6 +47,8 @@ pub struct Parts {
     pub limits: LimitSettings,
     /// In the order of `limits.rates`.
     pub limiters: Limiters,
+    /// Of all configurations.
+    pub tier_counts: Arc<TierCounts>,
 }
 
 impl Snapshot {
@@ -66,6 +69,7 @@ impl Snapshot {
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
             errors: parts.errors,
+            tiers: Tiers::new(parts.limits.book.clone(), parts.tier_counts, &parts.routes),
             limits: Limits::new(parts.limits, parts.limiters, &parts.routes),
             routes: parts.routes,
         }
@@ -93,9 +97,10 @@ impl Snapshot {
         &self.upstreams
     }
 
-    /// The upstream of the route at `position`; `None` when the gateway answers itself.
-    pub(super) fn upstream_of(&self, position: usize) -> Option<&Arc<Pool>> {
+    /// The upstream of the route at `position` for such a key; `None` when there is none, or the gateway
+    /// answers itself.
+    pub(super) fn upstream_of(&self, position: usize, key_type: KeyType) -> Option<&Arc<Pool>> {
         let forward = self.route(position).forward()?;
-        Some(&self.upstreams[forward.upstream.0])
+        Some(&self.upstreams[forward.to.of(key_type).ok()?.0])
     }
 }

@@ -40,6 +40,11 @@ impl Bucket {
         }
     }
 
+    /// A request that was taken shall not have been one.
+    pub fn give_back(&self, arrival: &mut u64) {
+        *arrival = arrival.saturating_sub(self.interval);
+    }
+
     /// A request at `now`; both times are nanoseconds on one clock.
     pub fn take(&self, arrival: &mut u64, now: u64) -> Standing {
         let next = (*arrival).max(now).saturating_add(self.interval);

@@ -7,6 +7,8 @@
 
 mod bucket;
 mod store;
+mod tiers;
+mod window;
 
 use std::{
     collections::HashMap,
@@ -17,6 +19,7 @@ use std::{
 
 pub use bucket::{Bucket, Standing};
 pub use store::{Key, Store};
+pub use tiers::{At, Claim, TierCounts};
 
 use crate::{
     domain::{By, RateLimit},

@@ -13,7 +13,7 @@ use crate::{
     auth::{KeyManager, Readiness, TokenCache, Upkeep, Verifier},
     config::{KeyManagerSettings, Settings, TokenCacheSettings, UpstreamSettings},
     gateway::{Parts, Snapshot},
-    limits::Limiters,
+    limits::{Limiters, TierCounts},
     metrics::Metrics,
     response_cache::ResponseCache,
     upstream::{self, Lookup, Pool},
@@ -50,6 +50,7 @@ struct Base {
     /// Makes the digests of tokens, by which the cache is keyed.
     seed: [u8; 32],
     response_cache: ResponseCache,
+    tier_counts: Arc<TierCounts>,
 }
 
 /// What a snapshot stands on, and the next one may too.
@@ -106,6 +107,7 @@ impl Site {
             lookup: upstream::system_lookup(),
             seed,
             response_cache,
+            tier_counts: Arc::default(),
         };
         let next = base.prepare(settings, None)?;
         base.follow(&next.snapshot);
@@ -245,6 +247,7 @@ impl Base {
             verifier,
             errors: settings.errors,
             limiters: limiters.clone(),
+            tier_counts: Arc::clone(&self.tier_counts),
             limits: settings.limits,
         };
         Ok(Next {

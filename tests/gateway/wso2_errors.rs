@@ -66,9 +66,9 @@ fn tokens_that_are_refused() {
     );
     // The log has the gateway's own words, with the status that was sent.
     let lines = harness.log(9);
-    let long = &lines[7];
-    assert_eq!(long["portcullis.reason"], "token_too_long");
-    assert_eq!(long["http.response.status_code"], 401);
+    let mut lines = lines.iter();
+    let long = lines.find(|line| line["portcullis.reason"] == "token_too_long");
+    assert_eq!(long.unwrap()["http.response.status_code"], 401);
 }
 
 #[test]
@@ -148,20 +148,24 @@ fn upstreams_that_fail() {
         500,
         "{\"fault\":{\"code\":101504, \"message\":\"Runtime Error\", \"description\":\"Connection timed out\"}}",
     );
-    let reasons: Vec<_> = harness
+    let mut reasons: Vec<_> = harness
         .log(3)
         .iter()
         .map(|line| {
-            (
-                line["portcullis.reason"].clone(),
-                line["http.response.status_code"].clone(),
+            format!(
+                "{} {}",
+                line["portcullis.reason"], line["http.response.status_code"]
             )
         })
         .collect();
+    reasons.sort_unstable();
     assert_eq!(
         reasons,
-        ["upstream_connect", "upstream_reset", "upstream_timeout"]
-            .map(|reason| (reason.into(), 500.into()))
+        [
+            "\"upstream_connect\" 500",
+            "\"upstream_reset\" 500",
+            "\"upstream_timeout\" 500"
+        ]
     );
 }
 
@@ -203,9 +207,10 @@ fn a_key_manager_that_cannot_be_asked() {
             answers[0].header("retry-after").is_some(),
             statuses[0] == 503
         );
-        let line = harness.log(2).remove(0);
-        assert_eq!(line["portcullis.reason"], "introspection_unreachable");
-        assert_eq!(line["http.response.status_code"], statuses[0]);
+        let lines = harness.log(2);
+        let mut lines = lines.iter();
+        let line = lines.find(|line| line["portcullis.reason"] == "introspection_unreachable");
+        assert_eq!(line.unwrap()["http.response.status_code"], statuses[0]);
     }
 }
 

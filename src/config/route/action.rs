@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// Keys that say how a request goes on.
-const FORWARDING: [&str; 7] = [
+const FORWARDING: [&str; 8] = [
     "upstream",
+    "sandbox_upstream",
     "timeout",
     "strip_prefix",
     "rewrite",
@@ -45,11 +46,11 @@ pub fn action(
     let redirect = section.optional_section("redirect");
     let respond = section.optional_section("respond");
     if !section.was_given("redirect") && !section.was_given("respond") {
-        let upstream = upstreams.of_route(section);
+        let to = upstreams.of_route(section);
         let timeout = upstream::timeout(section);
         let rewrite = new_path(section, path);
         return Some(Action::Forward(Forward {
-            upstream: upstream?,
+            to: to?,
             timeout,
             rewrite: rewrite?,
         }));

@@ -7,6 +7,7 @@ mod compression;
 mod cors;
 mod identity;
 mod matching;
+mod tiers;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,7 +21,8 @@ use super::{
     upstream::{UpstreamSettings, Upstreams},
 };
 use crate::domain::{
-    Access, HostPattern, Methods, PathPattern, Route, RouteConflict, RouteTable, SizeLimits,
+    Access, Action, Destination, HostPattern, Methods, PathPattern, Route, RouteConflict,
+    RouteTable, SizeLimits,
 };
 use access::access;
 use action::action;
@@ -29,6 +31,7 @@ use compression::compression;
 use cors::cors;
 use identity::identity_headers;
 use matching::{checked, hosts, match_headers, methods};
+use tiers::tiers;
 
 /// What metrics call requests that no route matched.
 pub const NO_ROUTE: &str = "_none";
@@ -180,12 +183,22 @@ fn route(
     let response_cache = response_cache::of_route(section, &common.response_cache, access.as_ref());
     let end_with_token = end_with_token(section, access.as_ref());
     let api = api(section);
+    let tiers = tiers(section, common.rates.tiers.as_ref(), api.as_deref());
     let (rate_limits, max_body) = common.rates.of_route(section, common.sizes);
     if matches!(access, Some(Access::Public)) && common.rates.ask_who_calls(&rate_limits) {
         section.error(
             &section.place,
             "a public route does not know who calls, so it cannot count by client",
             "name a limit with `by = \"address\"` or `by = \"route\"`",
+        );
+    }
+    if let (Some(Action::Forward(forward)), Some(Access::Public)) = (&action, &access)
+        && matches!(forward.to, Destination::Sandbox(_))
+    {
+        section.error(
+            &section.place,
+            "who sends no token has no sandbox key, so nobody gets anywhere on this route",
+            "give it an `upstream`, too, or leave out `public`",
         );
     }
     let (path, hosts, methods) = (path?, hosts?, methods?);
@@ -213,6 +226,7 @@ fn route(
         response_cache,
         end_with_token,
         api,
+        tiers,
         validate_subscription: false,
         rate_limits,
         max_body,

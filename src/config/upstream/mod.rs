@@ -14,7 +14,7 @@ use super::{
     section::{Section, nearest},
     tree::Value,
 };
-use crate::domain::UpstreamId;
+use crate::domain::{Destination, UpstreamId};
 
 pub use settings::{
     Balance, BreakerSettings, EjectionSettings, ExpectedStatus, HashKey, HealthCheckSettings,
@@ -75,13 +75,22 @@ impl Upstreams {
         upstreams
     }
 
-    /// Reads a route's `upstream`.
-    pub fn of_route(&mut self, section: &mut Section<'_>) -> Option<UpstreamId> {
-        let Some(text) = section.text("upstream") else {
+    /// Reads a route's `upstream` and `sandbox_upstream`.
+    pub fn of_route(&mut self, section: &mut Section<'_>) -> Option<Destination> {
+        let [production, sandbox] =
+            ["upstream", "sandbox_upstream"].map(|key| self.of_key(section, key));
+        let is_given = ["upstream", "sandbox_upstream"].map(|key| section.was_given(key));
+        if is_given == [false, false] {
             let hint = "for instance \"http://127.0.0.1:9000\", or the name of one of [upstreams]";
             section.missing("upstream", hint);
-            return None;
-        };
+        }
+        // Both of what is written, or nothing.
+        let complete = production.is_some() == is_given[0] && sandbox.is_some() == is_given[1];
+        Destination::new(production, sandbox).filter(|_| complete)
+    }
+
+    fn of_key(&mut self, section: &mut Section<'_>, key: &'static str) -> Option<UpstreamId> {
+        let text = section.text(key)?;
         if is_name(&text.value) {
             return self.by_name(section, &text.value, &text.place);
         }

@@ -1,0 +1,210 @@
+//! Tiers in the life of a request: what it counts for, by its route, its subscription and its application.
+//!
+//! The keys are those of the original: an API; a route; an application and an API; an application and its
+//! user. Who sends no token is counted by address and API.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{Snapshot, context::Context, limits};
+use crate::{
+    auth::Moment,
+    domain::{Denial, Grant, PolicyKind, Route, RouteTable, Subscriber, Tier, TierBook, TierKind},
+    limits::{At, Claim, Key, TierCounts, address_key},
+};
+
+/// The tiers of a configuration, and what has been counted.
+pub struct Tiers {
+    book: TierBook,
+    counts: Arc<TierCounts>,
+    /// By the position of the route.
+    routes: Box<[OfRoute]>,
+}
+
+/// What every request of a route counts for.
+struct OfRoute {
+    api: Option<Claim>,
+    resource: Option<Claim>,
+    /// The API that it is of.
+    identity: Option<u128>,
+}
+
+/// What a request has been counted for.
+pub struct Taken<'s> {
+    counts: &'s TierCounts,
+    claims: [Option<Claim>; 4],
+    at: At,
+}
+
+impl Taken<'_> {
+    /// It goes no further, so it shall not count.
+    pub fn give_back(&self) {
+        self.counts.give_back(&self.claims, self.at);
+    }
+}
+
+impl Tiers {
+    pub fn new(book: TierBook, counts: Arc<TierCounts>, routes: &RouteTable) -> Self {
+        let of_route = |route: &Route| {
+            let identity = route.api.as_deref();
+            let identity = identity.map(|api| counts.key((&*api.name, &*api.version)));
+            let claim = |kind, key, tier| Some(Claim { kind, key, tier });
+            OfRoute {
+                api: route
+                    .tiers
+                    .api
+                    .zip(identity)
+                    .and_then(|(tier, key)| claim(TierKind::Api, key, tier)),
+                resource: route
+                    .tiers
+                    .resource
+                    .and_then(|tier| claim(TierKind::Resource, counts.key(&*route.name), tier)),
+                identity,
+            }
+        };
+        Self {
+            routes: routes.routes().iter().map(of_route).collect(),
+            book,
+            counts,
+        }
+    }
+}
+
+/// Counts the request for all its tiers. `grant`: `None` on a public route.
+///
+/// # Errors
+/// One of them has none left, or nobody knows what it allows. Then the request is not counted at all.
+pub fn take<'s>(
+    snapshot: &'s Snapshot,
+    grant: Option<&Grant>,
+    context: &Context,
+) -> Result<Taken<'s>, Denial> {
+    let tiers = &snapshot.tiers;
+    let mut claims = [None; 4];
+    if let Some(route) = context.route.map(|position| &tiers.routes[position]) {
+        claims[TierKind::Api.index()] = route.api;
+        claims[TierKind::Resource.index()] = route.resource;
+        if let Some(identity) = route.identity {
+            let [subscription, application] = of_caller(snapshot, identity, grant, context)?;
+            claims[TierKind::Subscription.index()] = subscription;
+            claims[TierKind::Application.index()] = application;
+        }
+    }
+    let at = at(&context.started);
+    let taken = tiers.counts.take(&claims, at);
+    taken.map_err(|(kind, standing)| Denial::TierExceeded {
+        kind,
+        retry_after: limits::seconds(standing.wait),
+    })?;
+    Ok(Taken {
+        counts: &tiers.counts,
+        claims,
+        at,
+    })
+}
+
+fn at(moment: &Moment) -> At {
+    At {
+        instant: moment.instant,
+        unix: moment.unix,
+    }
+}
+
+/// By subscription and by application, on a route of the API `identity`.
+fn of_caller(
+    snapshot: &Snapshot,
+    identity: u128,
+    grant: Option<&Grant>,
+    context: &Context,
+) -> Result<[Option<Claim>; 2], Denial> {
+    let Some(grant) = grant else {
+        let claim = context
+            .caller
+            .client
+            .and_then(|address| unauthenticated(snapshot, identity, address));
+        return Ok([claim, None]);
+    };
+    let subscriber = context.subscriber.as_ref();
+    let subscription = match subscriber.and_then(|known| known.subscription.as_ref()) {
+        Some(_) => by_subscription(snapshot, subscriber)?,
+        None => by_default(snapshot, identity, grant),
+    };
+    Ok([subscription, by_application(snapshot, subscriber, grant)?])
+}
+
+fn unauthenticated(snapshot: &Snapshot, identity: u128, address: IpAddr) -> Option<Claim> {
+    let tiers = &snapshot.tiers;
+    let tier = tiers.book.subscription.get(TierBook::UNAUTHENTICATED)?;
+    let Key::Number(address) = address_key(address) else {
+        return None;
+    };
+    Some(Claim {
+        kind: TierKind::Subscription,
+        key: tiers.counts.key((identity, address)),
+        tier: *tier,
+    })
+}
+
+/// A client of whom no subscription is known. The original counts all of them together, so that one of them
+/// takes from the others.
+fn by_default(snapshot: &Snapshot, identity: u128, grant: &Grant) -> Option<Claim> {
+    let tiers = &snapshot.tiers;
+    let tier = tiers.book.subscription.get(TierBook::DEFAULT)?;
+    let client = grant.claims().text("client_id");
+    Some(Claim {
+        kind: TierKind::Subscription,
+        key: tiers.counts.key((identity, client)),
+        tier: *tier,
+    })
+}
+
+fn by_subscription(
+    snapshot: &Snapshot,
+    subscriber: Option<&Subscriber>,
+) -> Result<Option<Claim>, Denial> {
+    let known =
+        subscriber.and_then(|known| known.application.as_ref().zip(known.subscription.as_ref()));
+    let Some((application, subscription)) = known else {
+        return Ok(None);
+    };
+    let tier = find(snapshot, PolicyKind::Subscription, &subscription.policy)?;
+    let (application, api) = (u128::from(application.id), u128::from(subscription.api.id));
+    Ok(tier.map(|tier| Claim {
+        kind: TierKind::Subscription,
+        key: application << u32::BITS | api,
+        tier,
+    }))
+}
+
+fn by_application(
+    snapshot: &Snapshot,
+    subscriber: Option<&Subscriber>,
+    grant: &Grant,
+) -> Result<Option<Claim>, Denial> {
+    let Some(application) = subscriber.and_then(|known| known.application.as_ref()) else {
+        return Ok(None);
+    };
+    let tier = find(snapshot, PolicyKind::Application, &application.policy)?;
+    let claims = grant.claims();
+    let user = claims.text("username").or_else(|| claims.text("sub"));
+    Ok(tier.map(|tier| Claim {
+        kind: TierKind::Application,
+        key: snapshot.tiers.counts.key((application.id, user)),
+        tier,
+    }))
+}
+
+/// What a tier's name means; `None`: nothing is counted.
+///
+/// # Errors
+/// The configuration does not know it, though it knows others.
+fn find(snapshot: &Snapshot, kind: PolicyKind, name: &str) -> Result<Option<Tier>, Denial> {
+    if TierBook::is_unlimited(name) {
+        return Ok(None);
+    }
+    let known = snapshot.tiers.book.of(kind);
+    match known.get(name) {
+        Some(tier) => Ok(Some(*tier)),
+        None if known.is_empty() => Ok(None),
+        None => Err(Denial::UnknownTier),
+    }
+}
