@@ -639,7 +639,15 @@ fn variables_of_the_reference_are_known() {
 #[test]
 fn help_is_shown_as_it_is_printed() {
     let page = read("docs/cli.md");
-    for command in ["", "run ", "check ", "introspect ", "demo "] {
+    for command in [
+        "",
+        "run ",
+        "check ",
+        "reload ",
+        "introspect ",
+        "migrate ",
+        "demo ",
+    ] {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();
         arguments.push("--help");
         let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))

@@ -14,11 +14,16 @@ use crate::{
 
 /// Checks each file, with `asks` also by asking its key manager, with `lists` it lists the routes; the last bad result
 /// counts.
-pub fn run(files: &[PathBuf], deny_warnings: bool, asks: bool, lists: bool) -> Exit {
-    let environment = Environment::of_process();
+pub fn run(
+    files: &[PathBuf],
+    environment: &Environment,
+    deny_warnings: bool,
+    asks: bool,
+    lists: bool,
+) -> Exit {
     let mut exit = Exit::Done;
     for file in files {
-        let passed = match config::load(file, &environment) {
+        let passed = match config::load(file, environment) {
             Ok(Loaded { settings, warnings }) => {
                 eprint!("{warnings}");
                 println!("{}", verdict(&settings, &warnings));

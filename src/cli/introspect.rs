@@ -35,8 +35,8 @@ pub struct Arguments {
 /// Most that is read as a token, in bytes.
 const MAX_INPUT: u64 = 64 * 1024;
 
-pub fn run(arguments: &Arguments) -> Exit {
-    let loaded = match config::load(&arguments.config, &Environment::of_process()) {
+pub fn run(arguments: &Arguments, environment: &Environment) -> Exit {
+    let loaded = match config::load(&arguments.config, environment) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&problems, "nothing was asked"),
     };

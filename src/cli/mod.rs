@@ -3,11 +3,12 @@
 mod check;
 mod introspect;
 mod logging;
+mod migrate;
 mod online;
 mod reload;
 mod routes;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -57,9 +58,13 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway in the foreground
+    ///
+    /// FILE may be a micro-gw.conf of WSO2 API Microgateway 3.x.
+    ///
+    /// Arguments of the form --TABLE.KEY=VALUE count over file and environment.
     Run {
-        #[arg(default_value = DEFAULT_CONFIG)]
-        file: PathBuf,
+        #[command(flatten)]
+        file: File,
         /// Take the place of the gateway that runs, once it gets SIGQUIT
         #[arg(long)]
         upgrade: bool,
@@ -81,15 +86,16 @@ enum Command {
     },
     /// Let the running gateway take up its changed file; a bad one changes nothing
     Reload {
-        /// The file that it runs with
-        #[arg(default_value = DEFAULT_CONFIG)]
-        file: PathBuf,
+        #[command(flatten)]
+        file: File,
     },
     /// Ask the key manager about a token, which is read from standard input or a file
     ///
     /// A token on the command line could be read by everybody on this machine, so it cannot be
     /// given there.
     Introspect(introspect::Arguments),
+    /// Print a micro-gw.conf of WSO2 API Microgateway as a configuration of Portcullis
+    Migrate(migrate::Arguments),
     /// See it work: gateway, fake key manager and echo upstream in one process
     Demo {
         /// Write the configuration that the demo runs with into a folder, and end
@@ -101,11 +107,26 @@ enum Command {
     },
 }
 
+/// A configuration, and what goes with it.
+#[derive(clap::Args)]
+struct File {
+    /// The configuration
+    #[arg(default_value = DEFAULT_CONFIG)]
+    file: PathBuf,
+    /// The same, as an option
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Run { file, upgrade } => run(file, upgrade),
-        Command::Reload { file } => reload::run(&file),
+    let (rest, keys) = split_keys(std::env::args_os());
+    let environment = Environment::of_process().told(keys.clone());
+    match Arguments::parse_from(rest).command {
+        Command::Run { file, upgrade } => {
+            run(file.config.unwrap_or(file.file), environment, upgrade)
+        }
+        Command::Reload { file } => reload::run(&file.config.unwrap_or(file.file), &environment),
         Command::Check {
             files,
             deny_warnings,
@@ -113,19 +134,41 @@ pub fn main() -> ExitCode {
             routes,
         } => {
             logging::init(config::LogLevel::Warn);
-            check::run(&files, deny_warnings, online, routes)
+            check::run(&files, &environment, deny_warnings, online, routes)
         }
         Command::Introspect(arguments) => {
             logging::init(config::LogLevel::Warn);
-            introspect::run(&arguments)
+            introspect::run(&arguments, &environment)
         }
-        Command::Demo { write, port } => run_demo(write, port),
+        Command::Migrate(arguments) => migrate::run(&arguments, &environment),
+        Command::Demo { write, port } => match &keys[..] {
+            [] => run_demo(write, port),
+            [(key, _), ..] => {
+                eprintln!("error: the demo has keys of its own: --{key} changes nothing");
+                return ExitCode::from(2);
+            }
+        },
     }
     .into()
 }
 
-fn run(file: PathBuf, upgrade: bool) -> Exit {
-    let environment = Environment::of_process();
+/// Takes `--table.key=value` out of the arguments: WSO2 API Microgateway's way to set single keys.
+fn split_keys(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<(String, String)>) {
+    let mut keys = Vec::new();
+    let rest = arguments.filter(|argument| {
+        let key = argument.to_str().and_then(|argument| {
+            let (name, value) = argument.strip_prefix("--")?.split_once('=')?;
+            let is_key = name.contains('.') && name.split('.').all(|part| !part.is_empty());
+            is_key.then(|| (name.to_owned(), value.to_owned()))
+        });
+        let is_other = key.is_none();
+        keys.extend(key);
+        is_other
+    });
+    (rest.collect(), keys)
+}
+
+fn run(file: PathBuf, environment: Environment, upgrade: bool) -> Exit {
     let Loaded { settings, warnings } = match config::load(&file, &environment) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&problems, "nothing was started"),
@@ -218,6 +261,23 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn keys_are_told_from_options() {
+        let arguments = [
+            "portcullis",
+            "run",
+            "--a.b=c=d",
+            "--config",
+            "x",
+            "--a=b",
+            "--.=x",
+            "a.b=c",
+        ];
+        let (rest, keys) = split_keys(arguments.into_iter().map(OsString::from));
+        assert_eq!(rest.len(), 7);
+        assert_eq!(keys, [("a.b".to_owned(), "c=d".to_owned())]);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

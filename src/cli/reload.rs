@@ -12,8 +12,8 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Checks `file`, finds in it where the gateway's admin listener is, and asks there.
-pub fn run(file: &Path) -> Exit {
-    let settings = match config::load(file, &Environment::of_process()) {
+pub fn run(file: &Path, environment: &Environment) -> Exit {
+    let settings = match config::load(file, environment) {
         Ok(loaded) => loaded.settings,
         Err(problems) => return refuse(&problems, "nothing was reloaded"),
     };

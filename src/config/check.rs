@@ -117,9 +117,12 @@ fn address(
 fn token_cache(root: &mut Section<'_>) -> TokenCacheSettings {
     let mut section = root.section("token_cache");
     let mut settings = TokenCacheSettings::default();
+    let allow_long_ttl = section
+        .boolean("allow_long_ttl")
+        .is_some_and(|allowed| allowed.value);
     if let Some(Placed { value, place }) = section.duration("max_ttl") {
         settings.max_ttl = value;
-        if value > Duration::from_secs(3600) {
+        if value > Duration::from_secs(3600) && !allow_long_ttl {
             section.warn(
                 &place,
                 "a revoked token may live on for more than an hour",

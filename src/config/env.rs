@@ -1,9 +1,11 @@
-//! Environment variables over the file. The only place that reads the process environment.
+//! Environment variables over the file, and arguments of the command line over them. The only place
+//! that reads the process environment.
 //!
 //! `PORTCULLIS__SECTION__KEY` reaches every key; a route is named by its `name`, as in
 //! `PORTCULLIS__ROUTE__ORDERS__UPSTREAM`. The original's own form, the dotted key with `_` for `.`
 //! (`keymanager_security_basic_username`), reaches the key manager's tables. Three of OpenTelemetry's
-//! standard variables reach `[tracing]`.
+//! standard variables reach `[tracing]`. An argument `--table.key=value` reaches what a variable
+//! `PORTCULLIS__TABLE__KEY` does.
 
 use std::collections::BTreeMap;
 
@@ -32,9 +34,14 @@ const OPEN_TELEMETRY: &[(&str, &[&str])] = &[
     ("OTEL_TRACES_SAMPLER_ARG", &["tracing", "sample"]),
 ];
 
-/// The variables of a process, by name.
+/// What a process is told beside its file.
 #[derive(Clone, Debug, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    /// By name.
+    variables: BTreeMap<String, String>,
+    /// Dotted keys with their values, in the order of the command line.
+    arguments: Vec<(String, String)>,
+}
 
 impl Environment {
     /// The variables of this process. One that is not UTF-8 is left out.
@@ -43,52 +50,74 @@ impl Environment {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self(variables)
+        Self {
+            variables,
+            ..Self::default()
+        }
+    }
+
+    /// With these arguments.
+    pub fn told(self, arguments: Vec<(String, String)>) -> Self {
+        Self { arguments, ..self }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
 
-    /// Puts the variables over `root`.
+    pub fn arguments(&self) -> &[(String, String)] {
+        &self.arguments
+    }
+
+    /// Puts variables and arguments over `root`.
     pub fn overlay(&self, root: &mut Table, report: &Report) {
+        for (name, value) in &self.variables {
+            if let Some(path) = original_key(name) {
+                let place = Place::Variable(name.clone());
+                set(root, path, &place, value, report);
+            }
+        }
+        self.overlay_own(root, &self.arguments, report);
+    }
+
+    /// The same without what the original's form of variables says, and with these arguments.
+    pub fn overlay_own(&self, root: &mut Table, arguments: &[(String, String)], report: &Report) {
         for (name, path) in OPEN_TELEMETRY {
             // Their specification has an empty one mean the same as none.
             if let Some(value) = self.get(name).filter(|value| !value.is_empty()) {
-                set(root, path, name, value, report);
+                let place = Place::Variable((*name).to_owned());
+                set(root, path, &place, value, report);
             }
         }
-        for (name, value) in &self.0 {
-            if let Some(path) = original_key(name) {
-                set(root, path, name, value, report);
-            }
-        }
-        for (name, value) in &self.0 {
+        for (name, value) in &self.variables {
             let Some(path) = name.strip_prefix(PREFIX) else {
                 continue;
             };
             let path: Vec<&str> = path.split("__").collect();
+            let place = Place::Variable(name.clone());
             if path.iter().any(|part| part.is_empty()) {
-                report.add(problem(
-                    name,
-                    "this names no key",
-                    "write PORTCULLIS__SECTION__KEY",
-                ));
+                let hint = "write PORTCULLIS__SECTION__KEY";
+                report.add(problem(&place, "this names no key", hint));
                 continue;
             }
-            set(root, &path, name, value, report);
+            set(root, &path, &place, value, report);
+        }
+        for (name, value) in arguments {
+            let path: Vec<&str> = name.split('.').collect();
+            set(root, &path, &Place::Argument(name.clone()), value, report);
         }
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(variables: [(&str, &str); N]) -> Self {
-        Self(
-            variables
-                .into_iter()
+        let variables = variables.into_iter();
+        Self {
+            variables: variables
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
-        )
+            ..Self::default()
+        }
     }
 }
 
@@ -105,8 +134,7 @@ fn original_key(variable: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Follows `path` down from `table`, making tables on the way, and sets the value at its end.
-fn set(table: &mut Table, path: &[&str], variable: &str, value: &str, report: &Report) {
-    let place = Place::Variable(variable.to_owned());
+fn set(table: &mut Table, path: &[&str], place: &Place, value: &str, report: &Report) {
     let [key, rest @ ..] = path else { return };
     let found = table
         .entries
@@ -128,15 +156,15 @@ fn set(table: &mut Table, path: &[&str], variable: &str, value: &str, report: &R
         entry.key_place = place.clone();
         entry.node = Node {
             value: Value::Loose(value.to_owned()),
-            place,
+            place: place.clone(),
         };
         return;
     }
     match &mut entry.node.value {
-        Value::Table(inner) => set(inner, rest, variable, value, report),
-        Value::Array(items) => set_by_name(items, rest, variable, value, report),
+        Value::Table(inner) => set(inner, rest, place, value, report),
+        Value::Array(items) => set_by_name(items, rest, place, value, report),
         _ => report.add(problem(
-            variable,
+            place,
             "this goes below a key that is not a table",
             "leave out the last part",
         )),
@@ -158,7 +186,7 @@ fn descends(node: &Node, rest: &[&str]) -> bool {
 }
 
 /// An element of an array of tables is chosen by its `name`.
-fn set_by_name(items: &mut [Node], path: &[&str], variable: &str, value: &str, report: &Report) {
+fn set_by_name(items: &mut [Node], path: &[&str], place: &Place, value: &str, report: &Report) {
     let [wanted, rest @ ..] = path else { return };
     let mut names = Vec::new();
     for item in items {
@@ -174,7 +202,7 @@ fn set_by_name(items: &mut [Node], path: &[&str], variable: &str, value: &str, r
             });
         if let Some(name) = name {
             if fold_name(&name) == fold_name(wanted) {
-                return set(table, rest, variable, value, report);
+                return set(table, rest, place, value, report);
             }
             names.push(name);
         }
@@ -184,7 +212,7 @@ fn set_by_name(items: &mut [Node], path: &[&str], variable: &str, value: &str, r
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("names here: {}", names.join(", ")),
     };
-    report.add(problem(variable, "nothing here has this name", &hint));
+    report.add(problem(place, "nothing here has this name", &hint));
 }
 
 /// Names of routes may have characters that variables cannot.
@@ -195,11 +223,11 @@ fn fold_name(name: &str) -> String {
         .collect()
 }
 
-fn problem(variable: &str, what: &str, hint: &str) -> Problem {
+fn problem(place: &Place, what: &str, hint: &str) -> Problem {
     Problem {
         severity: Severity::Error,
         what: what.to_owned(),
-        place: Place::Variable(variable.to_owned()),
+        place: place.clone(),
         section: String::new(),
         hint: Some(hint.to_owned()),
     }

@@ -29,6 +29,8 @@ pub enum Place {
     Pair(Range<usize>, Range<usize>),
     /// An environment variable, by name. Its value is never printed.
     Variable(String),
+    /// An argument of the command line, by name. Its value is never printed.
+    Argument(String),
     /// Nowhere: something is missing altogether.
     #[default]
     Nowhere,
@@ -72,6 +74,14 @@ impl Report {
         self.problems.borrow_mut().push(problem);
     }
 
+    /// The same, unless it has been said already.
+    pub fn add_once(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
     pub fn has_errors(&self) -> bool {
         self.problems
             .borrow()
@@ -89,7 +99,7 @@ impl Report {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| match &problem.place {
             Place::Text(range) | Place::Pair(range, _) => (0, range.start),
-            Place::Variable(_) => (1, 0),
+            Place::Variable(_) | Place::Argument(_) => (1, 0),
             Place::Nowhere => (2, 0),
         });
         let mut said: HashSet<(usize, usize, String)> = HashSet::new();
@@ -204,6 +214,10 @@ impl fmt::Display for Rendered<'_> {
             }
             Place::Variable(variable) => {
                 writeln!(f, "  ┌ environment variable {variable}{section}")?;
+                write_hint(f, hint.as_deref())
+            }
+            Place::Argument(argument) => {
+                writeln!(f, "  ┌ argument --{argument}{section}")?;
                 write_hint(f, hint.as_deref())
             }
             Place::Nowhere => {
