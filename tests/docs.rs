@@ -91,6 +91,7 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
         Denial::NoToken,
         Denial::Overloaded,
         Denial::OriginNotAllowed,
+        Denial::Revoked,
         Denial::RouteNotFound,
         Denial::SubscriptionBlocked,
         Denial::SubscriptionMissing,
@@ -180,6 +181,7 @@ fn every_metric() -> String {
         metrics.upstream("u").address("a"),
         metrics.upstream("u"),
         metrics.rate_limit("l"),
+        metrics.broker("t", &["e"], &["m"]),
         metrics.downstream.listener("l"),
         metrics.downstream.certificate_expiry("c", 0),
     );

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A module may use those to its left, and itself.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "domain",
     "markup",
     "openapi",
@@ -17,6 +17,7 @@ const ORDER: [&str; 20] = [
     "telemetry",
     "auth",
     "subscription",
+    "feed",
     "upstream",
     "response_cache",
     "limits",
@@ -31,7 +32,7 @@ const ORDER: [&str; 20] = [
 ];
 
 /// Foreign crates, and the modules that may name them.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("clap", &["cli"]),
     (
         "prometheus",
@@ -58,8 +59,12 @@ const ROOMS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("socket2", &["listener"]),
-    ("tokio_rustls", &["listener"]),
     ("saphyr_parser", &["markup"]),
+    ("lapin", &["feed"]),
+    ("futures_util", &["feed"]),
+    ("async_rs", &["feed"]),
+    ("async_compat", &["feed"]),
+    ("tokio_rustls", &["feed", "listener"]),
     ("toml", &["config"]),
     ("p12_keystore", &["config"]),
     ("x509_parser", &["config", "upstream"]),
@@ -71,6 +76,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "lifecycle",
             "telemetry",
             "auth",
+            "feed",
             "upstream",
             "response_cache",
             "gateway",

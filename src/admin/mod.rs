@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::lifecycle::Stage;
     use crate::{
+        auth::Revocations,
         config::LimitSettings,
         domain::{ErrorFormat, RouteTable},
         gateway::{Parts, Snapshot},
@@ -246,6 +247,7 @@ mod tests {
             upstreams: Vec::new(),
             verifier: None,
             errors: ErrorFormat::default(),
+            revocations: Arc::new(Revocations::new(&[0; 32], Arc::clone(&metrics.revocation))),
             limits: LimitSettings::default(),
             limiters: Limiters::default(),
             tier_counts: Arc::default(),

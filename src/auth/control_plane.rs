@@ -1,4 +1,5 @@
-//! HTTP towards token endpoints and metadata documents: off the request path, blocking, rare.
+//! HTTP towards token endpoints, metadata documents and sources of subscriptions: off the request path,
+//! blocking, rare.
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,34 +45,7 @@ pub enum NoReply {
 
 impl ControlPlane {
     pub fn new(settings: &TlsSettings) -> Self {
-        let roots = tls::authorities(settings)
-            .iter()
-            .map(|authority| Certificate::from_der(authority).to_owned())
-            .collect();
-        let client = settings.client.as_ref().map(|client| {
-            let chain: Vec<Certificate<'static>> = client
-                .chain
-                .iter()
-                .map(|certificate| Certificate::from_der(certificate).to_owned())
-                .collect();
-            ClientCert::new_with_certs(&chain, private_key(&client.key))
-        });
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .client_cert(client)
-            .unversioned_rustls_crypto_provider(tls::provider())
-            .build();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .timeout_global(Some(TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .tls_config(tls)
-            .user_agent("portcullis")
-            .build();
-        Self(config.new_agent())
+        Self(agent(settings, TIMEOUT))
     }
 
     /// Posts a form. Blocks.
@@ -99,6 +73,39 @@ impl ControlPlane {
     }
 }
 
+/// A blocking client as the gateway wants them: it follows no redirects, reads no proxy variables, and
+/// takes every status for an answer. `timeout` is for a whole exchange.
+pub fn agent(settings: &TlsSettings, timeout: Duration) -> Agent {
+    let roots = tls::authorities(settings)
+        .iter()
+        .map(|authority| Certificate::from_der(authority).to_owned())
+        .collect();
+    let client = settings.client.as_ref().map(|client| {
+        let chain: Vec<Certificate<'static>> = client
+            .chain
+            .iter()
+            .map(|certificate| Certificate::from_der(certificate).to_owned())
+            .collect();
+        ClientCert::new_with_certs(&chain, private_key(&client.key))
+    });
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .client_cert(client)
+        .unversioned_rustls_crypto_provider(tls::provider())
+        .build();
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_global(Some(timeout))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .tls_config(tls)
+        .user_agent("portcullis")
+        .build();
+    config.new_agent()
+}
+
 /// The client takes keys by PEM alone.
 fn private_key(key: &PrivateKeyDer<'static>) -> PrivateKey<'static> {
     let label = match key {
@@ -114,27 +121,29 @@ fn private_key(key: &PrivateKeyDer<'static>) -> PrivateKey<'static> {
 }
 
 fn read(answer: Result<http::Response<ureq::Body>, ureq::Error>) -> Result<Reply, NoReply> {
-    let mut answer = answer.map_err(no_reply)?;
+    let mut answer = answer.map_err(NoReply::from)?;
     let body = answer
         .body_mut()
         .with_config()
         .limit(MAX_ANSWER_BYTES)
         .read_to_vec()
-        .map_err(no_reply)?;
+        .map_err(NoReply::from)?;
     Ok(Reply {
         status: answer.status(),
         body: body.into(),
     })
 }
 
-fn no_reply(fault: ureq::Error) -> NoReply {
-    match fault {
-        ureq::Error::Timeout(_) => NoReply::Timeout,
-        ureq::Error::BodyExceedsLimit(_) => NoReply::TooLarge,
-        ureq::Error::Io(fault) => NoReply::Unreachable(fault.kind().to_string()),
-        ureq::Error::HostNotFound => NoReply::Unreachable("the host has no address".to_owned()),
-        ureq::Error::ConnectionFailed => NoReply::Unreachable("no connection".to_owned()),
-        ureq::Error::Rustls(fault) => NoReply::Unreachable(fault.to_string()),
-        _ => NoReply::Unreachable("the answer is not HTTP".to_owned()),
+impl From<ureq::Error> for NoReply {
+    fn from(fault: ureq::Error) -> Self {
+        match fault {
+            ureq::Error::Timeout(_) => Self::Timeout,
+            ureq::Error::BodyExceedsLimit(_) => Self::TooLarge,
+            ureq::Error::Io(fault) => Self::Unreachable(fault.kind().to_string()),
+            ureq::Error::HostNotFound => Self::Unreachable("the host has no address".to_owned()),
+            ureq::Error::ConnectionFailed => Self::Unreachable("no connection".to_owned()),
+            ureq::Error::Rustls(fault) => Self::Unreachable(fault.to_string()),
+            _ => Self::Unreachable("the answer is not HTTP".to_owned()),
+        }
     }
 }

@@ -9,6 +9,7 @@ mod discovery;
 mod flight;
 mod key_manager;
 mod outbound;
+mod revocation;
 mod tls;
 mod unavailable;
 mod upkeep;
@@ -19,7 +20,11 @@ use std::{
 };
 
 pub use cache::{ENTRY_OVERHEAD, Lookup, TokenCache};
+pub use control_plane::{NoReply, agent};
+pub use credential::{Backoff, basic};
 pub use key_manager::{Introspect, KeyManager, Question};
+pub use revocation::Revocations;
+pub use tls::client_config;
 pub use unavailable::Unavailable;
 pub use upkeep::{Readiness, Upkeep};
 
@@ -179,6 +184,11 @@ impl Verifier {
             false => From::Fetched,
         };
         landed.result.map(|verdict| Verified { verdict, from })
+    }
+
+    /// Drops what is kept of a token.
+    pub fn forget(&self, token: AccessToken<'_>) {
+        self.inner.cache.remove(&self.digester.digest(token));
     }
 
     /// Answers that are kept: active, inactive.

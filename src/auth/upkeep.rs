@@ -111,7 +111,7 @@ impl Upkeep {
                 Ok(Err(cause)) => cause,
                 Err(fault) => fault.to_string(),
             };
-            let pause = backoff.next();
+            let pause = backoff.pause();
             tracing::warn!(%cause, again_in = ?pause, "the issuer's endpoints are not known yet");
             tokio::time::sleep(pause).await;
         }

@@ -6,7 +6,7 @@ use super::{
     env::Environment,
     errors, key_manager, limits, listen,
     problem::{Place, Report, Source},
-    process, response_cache, route,
+    process, response_cache, revocation, route,
     secret::{self, SecretKeys},
     section::{Names, Placed, Section},
     settings::{AdminSettings, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings},
@@ -43,6 +43,7 @@ pub fn settings(
     let key_manager_failed = key_manager.is_none() && report.count() > before;
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
+    let revocation = revocation::read(&mut root, &context);
     let common = route::Common {
         clock_skew: clock_skew(&mut root),
         response_cache: response_cache::read(&mut root),
@@ -57,22 +58,8 @@ pub fn settings(
     let tracing = tracing::read(&mut root);
     let process = process::read(&mut root);
     if let Some(routes) = &routes {
-        if let (Some((name, place)), None, false) =
-            (&routes.first_protected, &key_manager, key_manager_failed)
-        {
-            root.error(
-                place,
-                format!("the route {name:?} asks for a token, but there is no [keyManager]"),
-                "add one, or say `public = true`",
-            );
-        }
-        if routes.table.routes().is_empty() {
-            root.warn(
-                &Place::Nowhere,
-                "there is no [[route]], so every request is answered 404",
-                "",
-            );
-        }
+        let may_ask = key_manager.is_some() || key_manager_failed;
+        compare(&root, routes, may_ask);
     }
     root.finish();
     let routes = routes?;
@@ -80,6 +67,7 @@ pub fn settings(
         listen: listen?,
         key_manager,
         token_cache,
+        revocation,
         response_cache: common.response_cache,
         limits,
         errors,
@@ -91,6 +79,25 @@ pub fn settings(
         tracing,
         process,
     })
+}
+
+/// What routes need of the rest. `may_ask`: there is a key manager, or something has been said about
+/// it.
+fn compare(root: &Section<'_>, routes: &route::Routes, may_ask: bool) {
+    if let (Some((name, place)), false) = (&routes.first_protected, may_ask) {
+        root.error(
+            place,
+            format!("the route {name:?} asks for a token, but there is no [keyManager]"),
+            "add one, or say `public = true`",
+        );
+    }
+    if routes.table.routes().is_empty() {
+        root.warn(
+            &Place::Nowhere,
+            "there is no [[route]], so every request is answered 404",
+            "",
+        );
+    }
 }
 
 fn address(

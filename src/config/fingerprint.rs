@@ -11,10 +11,11 @@ impl Settings {
     /// on how it was written; secrets have no part in them.
     pub fn fingerprint(&self) -> String {
         let text = format!(
-            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.listen,
             self.key_manager,
             self.token_cache,
+            self.revocation,
             self.response_cache,
             self.limits,
             self.errors,

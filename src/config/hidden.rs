@@ -75,6 +75,7 @@ const SHOWN_KEYS: &[&str] = &[
     "maxentries",
     "maxheaderbytes",
     "maxheaders",
+    "listurl",
     "maxpending",
     "maxpercent",
     "maxrequests",
@@ -139,6 +140,7 @@ const SHOWN_KEYS: &[&str] = &[
     "upgradesocket",
     "upstream",
     "upstreampath",
+    "topic",
     "url",
     "username",
     "validatesubscriptions",
@@ -150,6 +152,7 @@ const SHOWN_KEYS: &[&str] = &[
 const HIDDEN: &str = "[redacted]";
 
 const SECRET_KEYS: &[&str] = &[
+    "broker",
     "headers",
     "accesstoken",
     "basic",

@@ -24,6 +24,7 @@ mod policies;
 mod problem;
 mod process;
 mod response_cache;
+mod revocation;
 mod route;
 mod secret;
 mod section;
@@ -42,6 +43,7 @@ pub use keystore::Keystore;
 pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate, Unusable};
 pub use policies::{PolicyFault, parse as parse_policies};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
+pub use revocation::{BrokerSettings, RevocationListSettings, RevocationSettings};
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ApiSettings, ClientCertificate, ClientSettings, CredentialBearer,

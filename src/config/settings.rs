@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Listen, upstream::UpstreamSettings};
+use super::{Listen, RevocationSettings, upstream::UpstreamSettings};
 use crate::domain::{
     ErrorFormat, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits, TierBook,
 };
@@ -16,6 +16,8 @@ pub struct Settings {
     /// `None` when no route asks for a token.
     pub key_manager: Option<KeyManagerSettings>,
     pub token_cache: TokenCacheSettings,
+    /// `None`: nobody tells.
+    pub revocation: Option<RevocationSettings>,
     pub response_cache: ResponseCacheSettings,
     pub limits: LimitSettings,
     pub errors: ErrorFormat,

@@ -46,6 +46,8 @@ pub enum Denial {
     Overloaded,
     /// A page of another origin asks whether it may use the route.
     OriginNotAllowed,
+    /// Somebody said so before its end.
+    Revoked,
     RouteNotFound,
     SubscriptionBlocked,
     /// The client is of no application that has subscribed to the API.
@@ -115,6 +117,7 @@ impl Denial {
             | Self::MalformedToken
             | Self::NotYetValid
             | Self::NoToken
+            | Self::Revoked
             | Self::WrongTokenType => StatusCode::UNAUTHORIZED,
         }
     }
@@ -143,6 +146,7 @@ impl Denial {
             Self::NoEndpoint(KeyType::Sandbox) => Reason::NoSandboxEndpoint,
             Self::OriginNotAllowed => Reason::OriginNotAllowed,
             Self::Overloaded => Reason::Overloaded,
+            Self::Revoked => Reason::Revoked,
             Self::RouteNotFound => Reason::RouteNotFound,
             Self::SubscriptionBlocked => Reason::SubscriptionBlocked,
             Self::SubscriptionMissing => Reason::SubscriptionMissing,
@@ -175,6 +179,7 @@ impl Denial {
             | Self::IssuerMismatch
             | Self::MalformedToken
             | Self::NotYetValid
+            | Self::Revoked
             | Self::WrongTokenType => Some(Challenge::InvalidToken),
             Self::Ambiguous
             | Self::BodyTooLarge
@@ -232,6 +237,7 @@ impl Denial {
             },
             Self::UnknownTier => "The gateway does not know the tier of the subscription",
             Self::NoToken => "This needs an access token in the Authorization header",
+            Self::Revoked => "The access token was revoked",
             Self::RouteNotFound => "There is nothing here",
             Self::SubscriptionBlocked => "The subscription to this API is blocked",
             Self::SubscriptionMissing => "The application has not subscribed to this API",

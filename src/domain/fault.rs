@@ -86,6 +86,7 @@ impl Fault {
             | Reason::MalformedToken
             | Reason::MultipleTokens
             | Reason::NotYetValid
+            | Reason::Revoked
             | Reason::TokenTooLong
             | Reason::WrongTokenType => Self::INVALID_CREDENTIALS,
             Reason::InsufficientScope => Self::INSUFFICIENT_SCOPE,

@@ -20,6 +20,7 @@
 //! | [`CachePolicy`] | how the answers of a route may be kept |
 
 mod action;
+mod broker;
 mod certificate_names;
 mod claims;
 mod coding;
@@ -51,6 +52,7 @@ mod tier;
 mod token;
 
 pub use action::{Action, Destination, Forward, Redirect, StaticAnswer, UpstreamId};
+pub use broker::{Broker, BrokerAccount, BrokerServer};
 pub use certificate_names::CertificateNames;
 pub use claims::{Claims, MAX_CLAIM_BYTES};
 pub use coding::{Coding, may_be_coded};

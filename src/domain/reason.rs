@@ -68,6 +68,8 @@ reasons! {
     Inactive = "inactive", Deny;
     /// The key manager said so a moment ago.
     InactiveCached = "inactive_cached", Deny;
+    /// The token was revoked before its end: a broker or a list told us.
+    Revoked = "revoked", Deny;
     /// `exp` has passed.
     Expired = "expired", Deny;
     /// `nbf` or `iat` lies ahead.

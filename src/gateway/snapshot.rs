@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{forward::Protected, limits::Limits, tiers::Tiers};
 use crate::{
-    auth::Verifier,
+    auth::{Revocations, Verifier},
     config::LimitSettings,
     domain::{ErrorFormat, KeyType, Route, RouteTable},
     limits::{Limiters, TierCounts},
@@ -35,6 +35,7 @@ pub struct Snapshot {
     pub(super) tiers: Tiers,
     /// `None` when no route asks for a token.
     pub(super) verifier: Option<Arc<Verifier>>,
+    pub(super) revocations: Arc<Revocations>,
 }
 
 /// What a snapshot is made of.
@@ -44,6 +45,7 @@ pub struct Parts {
     pub upstreams: Vec<Arc<Pool>>,
     pub verifier: Option<Arc<Verifier>>,
     pub errors: ErrorFormat,
+    pub revocations: Arc<Revocations>,
     pub limits: LimitSettings,
     /// In the order of `limits.rates`.
     pub limiters: Limiters,
@@ -70,6 +72,7 @@ impl Snapshot {
             verifier: parts.verifier,
             errors: parts.errors,
             tiers: Tiers::new(parts.limits.book.clone(), parts.tier_counts, &parts.routes),
+            revocations: parts.revocations,
             limits: Limits::new(parts.limits, parts.limiters, &parts.routes),
             routes: parts.routes,
         }
@@ -90,6 +93,11 @@ impl Snapshot {
             Some(position) => &self.route_metrics[position],
             None => &self.no_route,
         }
+    }
+
+    /// Who knows about tokens.
+    pub fn verifier(&self) -> Option<Arc<Verifier>> {
+        self.verifier.clone()
     }
 
     /// All upstreams.

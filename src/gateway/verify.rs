@@ -10,7 +10,10 @@ use super::{
     limits,
     refusal::Refusal,
 };
-use crate::{auth::Verified, domain::extract};
+use crate::{
+    auth::Verified,
+    domain::{Denial, UnixSeconds, Verdict, extract},
+};
 
 /// What is known of the request's token; asks the key manager where nothing is.
 ///
@@ -28,7 +31,12 @@ pub async fn verify(
     };
     let (key, known) = verifier.recall(token, context.started.instant);
     context.token = Some(key);
+    let now = context.started.unix;
+    if snapshot.revocations.has_token(token, now) {
+        return Err(Denial::Revoked.into());
+    }
     if let Some(verified) = known {
+        check_id(snapshot, &verified, now)?;
         return Ok(verified);
     }
     limits::token_miss(snapshot, context)?;
@@ -38,5 +46,21 @@ pub async fn verify(
     });
     let result = verifier.fetch(key, token, &asked.span).await;
     context.wait = asked.since.elapsed();
-    Ok(result?)
+    let verified = result?;
+    check_id(snapshot, &verified, now)?;
+    Ok(verified)
+}
+
+/// Whether the token was revoked by its `jti`, where the key manager tells it.
+fn check_id(snapshot: &Snapshot, verified: &Verified, now: UnixSeconds) -> Result<(), Denial> {
+    if snapshot.revocations.is_empty() {
+        return Ok(());
+    }
+    let Verdict::Active(grant) = &verified.verdict else {
+        return Ok(());
+    };
+    match grant.claims().text("jti") {
+        Some(id) if snapshot.revocations.has_id(id, now) => Err(Denial::Revoked),
+        _ => Ok(()),
+    }
 }

@@ -5,6 +5,7 @@
 //! start with 0, so that the first event is a change that an alert can see.
 //! `docs/metrics.md` explains them; `tests/docs.rs` holds the two together.
 
+mod broker;
 mod grid;
 mod issuer;
 mod listeners;
@@ -23,6 +24,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+pub use broker::{BrokerMetrics, RevocationMetrics};
 pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
 };
@@ -37,6 +39,7 @@ use crate::{
     config::{LogLevel, NO_ROUTE},
     domain::Reason,
 };
+use broker::BrokerFamilies;
 use issuer::IssuerFamilies;
 
 use maker::Maker;
@@ -52,6 +55,8 @@ pub struct Metrics {
     issuers: IssuerFamilies,
     upstreams: UpstreamFamilies,
     rate_limits: RateLimitFamilies,
+    brokers: BrokerFamilies,
+    pub revocation: Arc<RevocationMetrics>,
     pub token_cache: TokenCacheMetrics,
     pub downstream: DownstreamMetrics,
     /// `portcullis_state`, by `state`: one of them is 1.
@@ -124,6 +129,8 @@ impl Metrics {
             issuers: IssuerFamilies::new(&maker)?,
             upstreams: UpstreamFamilies::new(&maker)?,
             rate_limits: RateLimitFamilies::new(&maker)?,
+            brokers: BrokerFamilies::new(&maker)?,
+            revocation: Arc::new(RevocationMetrics::new(&maker)?),
             token_cache: maker.token_cache()?,
             downstream: DownstreamMetrics::new(&maker)?,
             response_cache: ResponseCacheMetrics::new(&maker)?,
@@ -171,6 +178,12 @@ impl Metrics {
     /// The handles of a rate limit.
     pub fn rate_limit(&self, name: &str) -> Arc<RateLimitMetrics> {
         self.rate_limits.limit(name)
+    }
+
+    /// The handles of a topic of a message broker. `types` are those of its events, `mistakes` what
+    /// may be wrong with one: both are counted by position.
+    pub fn broker(&self, topic: &str, types: &[&str], mistakes: &[&str]) -> Arc<BrokerMetrics> {
+        self.brokers.topic(topic, types, mistakes)
     }
 
     /// Requests counted for a reason on all routes.

@@ -1,6 +1,7 @@
 //! The only place where things are put together: settings → parts → Pingora's server, and its end.
 
 mod entrances;
+mod events;
 mod reload;
 mod shutdown;
 mod site;

@@ -8,9 +8,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::StartFailure;
+use super::{
+    StartFailure,
+    events::{self, Events, Prepared},
+};
 use crate::{
-    auth::{KeyManager, Readiness, TokenCache, Upkeep, Verifier},
+    auth::{KeyManager, Readiness, Revocations, TokenCache, Upkeep, Verifier},
     config::{KeyManagerSettings, Settings, TokenCacheSettings, UpstreamSettings},
     gateway::{Parts, Snapshot},
     limits::{Limiters, TierCounts},
@@ -40,6 +43,9 @@ pub struct Site {
     following: JoinSet<()>,
     /// The upkeep of this key manager and, for a moment, of those before.
     tasks: JoinSet<()>,
+    events: Events,
+    /// Those of the first configuration, until the gateway runs.
+    waiting_events: Option<Prepared>,
 }
 
 /// What no configuration changes.
@@ -51,6 +57,7 @@ struct Base {
     seed: [u8; 32],
     response_cache: ResponseCache,
     tier_counts: Arc<TierCounts>,
+    revocations: Arc<Revocations>,
 }
 
 /// What a snapshot stands on, and the next one may too.
@@ -84,6 +91,7 @@ pub struct Next {
     fingerprint: String,
     /// Of a key manager that is new.
     upkeep: Option<Work>,
+    events: Option<Prepared>,
 }
 
 impl Site {
@@ -101,7 +109,9 @@ impl Site {
             metrics.response_cache.clone(),
         );
         let (upstreams, upstream_upkeep) = upstream::Registry::new();
+        let revocations = Revocations::new(&seed, Arc::clone(&metrics.revocation));
         let base = Base {
+            revocations: Arc::new(revocations),
             metrics,
             upstreams,
             lookup: upstream::system_lookup(),
@@ -117,6 +127,8 @@ impl Site {
                 snapshot: Arc::new(ArcSwap::from_pointee(next.snapshot)),
                 readiness: Arc::new(ArcSwapOption::new(next.ground.readiness())),
             },
+            events: Events::new(Arc::clone(&base.revocations)),
+            waiting_events: next.events,
             base: Arc::new(base),
             ground: Arc::new(next.ground),
             waiting: next.upkeep,
@@ -137,6 +149,8 @@ impl Site {
         if let Some(upkeep) = self.upstream_upkeep.take() {
             self.following.spawn(upkeep.run());
         }
+        let events = self.waiting_events.take();
+        self.events.follow(events);
     }
 
     /// Builds a configuration beside the one in force.
@@ -170,6 +184,7 @@ impl Site {
         self.base.metrics.reload.in_force(&next.fingerprint);
         self.base.response_cache.resize(next.response_cache_bytes);
         self.current.readiness.store(readiness);
+        self.events.follow(next.events);
         self.ground = Arc::new(next.ground);
         while self.tasks.try_join_next().is_some() {}
         Ok(())
@@ -241,11 +256,13 @@ impl Base {
         let response_cache_bytes = settings.response_cache.max_bytes;
         let before = ground.map(|ground| &ground.limiters);
         let limiters = Limiters::new(&settings.limits.rates, before, &self.metrics);
+        let events = events::prepare(settings.revocation, &self.revocations, &self.metrics)?;
         let parts = Parts {
             upstreams: self.upstreams(settings.upstreams)?,
             routes: settings.routes,
             verifier,
             errors: settings.errors,
+            revocations: Arc::clone(&self.revocations),
             limiters: limiters.clone(),
             tier_counts: Arc::clone(&self.tier_counts),
             limits: settings.limits,
@@ -261,6 +278,7 @@ impl Base {
                 asking,
             },
             upkeep,
+            events,
         })
     }
 
@@ -277,6 +295,7 @@ impl Base {
 
     /// From now on these upstreams are looked after.
     fn follow(&self, snapshot: &Snapshot) {
+        self.revocations.follow(snapshot.verifier());
         self.upstreams.publish(snapshot.upstreams().to_vec());
     }
 

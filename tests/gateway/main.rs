@@ -19,6 +19,7 @@ mod openapi;
 mod protocols;
 mod reload;
 mod response_cache;
+mod revocation;
 mod routes;
 mod sandbox;
 mod slow;

@@ -141,7 +141,7 @@ impl Keeper {
                     failures = Backoff::default();
                     self.publish(&obtained, self.pause_after(forced, &mut refusals))
                 }
-                Err(failure) => self.fail(&failure, failures.next()),
+                Err(failure) => self.fail(&failure, failures.pause()),
             };
         }
     }
@@ -153,7 +153,7 @@ impl Keeper {
             *refusals = Backoff::default();
             return Duration::ZERO;
         }
-        refusals.next()
+        refusals.pause()
     }
 
     /// One renewal, on a thread where it may block.
@@ -227,7 +227,7 @@ fn wait(life: Duration) -> Duration {
 pub struct Backoff(u32);
 
 impl Backoff {
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = FIRST_PAUSE
             .saturating_mul(1 << self.0.min(16))
             .min(LONGEST_PAUSE);
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_limit() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<Duration> = (0..40).map(|_| backoff.next()).collect();
+        let pauses: Vec<Duration> = (0..40).map(|_| backoff.pause()).collect();
         assert!(pauses[0] < Duration::from_secs(1));
         assert!(pauses[39] <= LONGEST_PAUSE.mul_f64(1.25) && pauses[39] >= LONGEST_PAUSE / 2);
     }

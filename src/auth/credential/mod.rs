@@ -152,7 +152,10 @@ pub fn identity(settings: &CredentialSettings) -> String {
 
 /// The Basic scheme (RFC 7617), with name and password form-encoded first where RFC 6749 §2.3.1
 /// asks for it.
-fn basic(
+///
+/// # Errors
+/// They cannot stand in a header.
+pub fn basic(
     username: &str,
     password: &str,
     encoding: CredentialEncoding,
