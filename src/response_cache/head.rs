@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use http::HeaderValue;
 use pingora::{
     cache::{CacheMeta, key::HashBinary},
     http::ResponseHeader,
@@ -36,7 +37,7 @@ impl Head {
             stale_while_revalidate: meta.stale_while_revalidate_sec(),
             stale_if_error: meta.stale_if_error_sec(),
             variance: meta.variance(),
-            header: meta.response_header_copy(),
+            header: apart(meta.response_header_copy()),
         }
     }
 
@@ -67,9 +68,26 @@ impl Head {
     }
 }
 
+/// The same in memory of its own: as it was read, each name and value is a part of the whole buffer
+/// that it was read into, of which one that is kept holds all. The spelling of names goes.
+fn apart(header: ResponseHeader) -> ResponseHeader {
+    let mut parts = http::response::Parts::from(header);
+    for value in parts.headers.values_mut() {
+        let is_sensitive = value.is_sensitive();
+        // It is a value, so its bytes make one.
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(is_sensitive);
+            *value = copy;
+        }
+    }
+    parts.into()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use bytes::Bytes;
 
     use super::*;
 
@@ -92,5 +110,18 @@ mod tests {
         assert_eq!(again.stale_if_error_sec(), 7);
         assert_eq!(again.response_header().status, 203);
         assert_eq!(again.headers().get_all("x-twice").iter().count(), 2);
+    }
+
+    #[test]
+    fn the_buffer_that_was_read_into_is_not_kept() {
+        let buffer = Bytes::from(vec![b'x'; 4096]);
+        let part = buffer.slice(7..9);
+        let mut header = ResponseHeader::build(200, None).unwrap();
+        let value = HeaderValue::from_maybe_shared(part.clone()).unwrap();
+        header.append_header(part, value).unwrap();
+        let now = SystemTime::now();
+        let head = Head::of(&CacheMeta::new(now, now, 0, 0, header));
+        assert_eq!(head.header.headers["xx"], "xx");
+        assert!(buffer.is_unique());
     }
 }
