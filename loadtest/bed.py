@@ -70,6 +70,15 @@ servers = [{servers}]
 path = "/orders/*"
 public = true
 upstream = "orders"
+
+[[route]]
+path = "/kept/*"
+public = true
+upstream = "orders"
+response_cache = {{ default_ttl = "10m" }}
+
+[response_cache]
+max_bytes = "2GiB"
 """
 
 ROUTE = """
@@ -203,7 +212,17 @@ class FeaturedBare(Process):
         wait_until(lambda: accepts(self.port) and accepts(self.tls_port), "the bare proxy")
 
 
-class PlainGateway(Process):
+class Portcullis(Process):
+    """The gateway; `admin` is its admin port."""
+
+    def metric(self, name):
+        """A series' value, by its name with labels; the sum of all that begin so otherwise."""
+        found = re.findall(rf"^{re.escape(name)}.* (\S+)$", fetch(self.admin, "/metrics"), re.M)
+        check(found, f"no metric {name}")
+        return sum(map(float, found))
+
+
+class PlainGateway(Portcullis):
     """Portcullis with a public route, everything else on."""
 
     def __init__(self, upstreams, certificate):
@@ -225,7 +244,7 @@ class PlainGateway(Process):
         wait_until(lambda: accepts(self.port) and accepts(self.tls_port), "the gateway")
 
 
-class Gateway(Process):
+class Gateway(Portcullis):
     """Portcullis, with a configuration made for the case."""
 
     def __init__(self, peers, access_log="off", max_entries=100_000, routes=1, prefix=()):
@@ -257,12 +276,6 @@ class Gateway(Process):
         with contextlib.suppress(OSError):
             return fetch(self.admin, "/readyz") == "ready\n"
         return False
-
-    def metric(self, name):
-        """A series' value, by its name with labels; the sum of all that begin so otherwise."""
-        found = re.findall(rf"^{re.escape(name)}.* (\S+)$", fetch(self.admin, "/metrics"), re.M)
-        check(found, f"no metric {name}")
-        return sum(map(float, found))
 
 
 def start_h2load(port, seconds, connections):

@@ -62,6 +62,7 @@ http {{
     keepalive 64;
     keepalive_requests 1000000;
   }}
+  proxy_cache_path {folder}/kept keys_zone=kept:16m;
   server {{
     listen 127.0.0.1:{self.port};
     listen 127.0.0.1:{self.tls_port} ssl http2;
@@ -78,6 +79,11 @@ http {{
       proxy_set_header X-Forwarded-Host $http_host;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header traceparent "00-$request_id-0123456789abcdef-00";
+    }}
+    location /kept/ {{
+      proxy_pass http://two;
+      proxy_cache kept;
+      proxy_cache_valid 10m;
     }}
   }}
 }}

@@ -50,9 +50,11 @@ FULL = Plan(9, 6, 10, 10, 500_000, 100_000, 20)
 
 def main():
     arguments = set(sys.argv[1:])
-    if unknown := arguments - {"--quick", "--strict", "--plain"}:
-        sys.exit(f"unknown: {' '.join(unknown)}; there are --quick, --plain and --strict")
-    cases = (plain,) if "--plain" in arguments else (plain, hits, misses, own_part, stampede, flood, memory, start)
+    some = [case for case in CASES if f"--{case.__name__}" in arguments]
+    if unknown := arguments - {"--quick", "--strict"} - {f"--{case.__name__}" for case in some}:
+        names = " ".join(f"--{case.__name__}" for case in CASES)
+        sys.exit(f"unknown: {' '.join(unknown)}; there are --quick, --strict, and for single cases {names}")
+    cases = some or CASES
     plan = QUICK if "--quick" in arguments else FULL
     # A signal becomes an exception, so that every child is ended on every way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -298,19 +300,75 @@ def claim_bytes(peers):
     return sum(len(name) + len(str(plain.get(value, value))) for name, value in json.loads(answer).items())
 
 
+def cached(plan, peers, results):
+    """An answer from the response cache, beside the same one from the upstream, and beside nginx."""
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        second = stack.enter_context(running(Peers()))
+        upstreams, files = (peers.upstream, second.upstream), certificate(folder)
+        kinds = {"nginx": Nginx(folder, files, upstreams), "portcullis": PlainGateway(upstreams, files)}
+        stack.enter_context(running(*kinds.values()))
+        rounds = {}
+        for process in kinds.values():
+            for path in PATHS.values():
+                drive(process, 1, CONNECTIONS, "page", path)
+        for _ in range(plan.rounds):
+            for name, process in kinds.items():
+                for what, path in PATHS.items():
+                    seen = drive(process, plan.round_seconds, CONNECTIONS, "page", path)
+                    rounds.setdefault(f"{name}, {what}", []).append(seen)
+        for name, seen in rounds.items():
+            results.case(name, median(seen), calls=0)
+        ours, others = rounds[f"portcullis, {CACHED}"], rounds[f"nginx, {CACHED}"]
+        results.ratio(f"portcullis, {CACHED} / {FETCHED}", ratios(ours, rounds[f"portcullis, {FETCHED}"]), None)
+        results.ratio(f"nginx, {CACHED} / {FETCHED}", ratios(others, rounds[f"nginx, {FETCHED}"]), None)
+        results.ratio(f"{CACHED}: portcullis / nginx", ratios(ours, others), None)
+        cached_memory(plan, kinds["portcullis"], results)
+
+
+FETCHED, CACHED = "from the upstream", "from the cache"
+PATHS = {FETCHED: "/orders/1", CACHED: "/kept/1"}
+
+
+def cached_memory(plan, gateway, results):
+    """What one answer takes that is kept."""
+    def kept():
+        sizes = [gateway.metric(f"portcullis_response_cache_{what}") for what in ("entries", "bytes")]
+        return (*sizes, gateway.resident())
+
+    drive(gateway, 1, CONNECTIONS, "pages", "/kept/warm-")
+    before, turn = kept(), 0
+    while kept()[0] - before[0] < plan.memory_tokens:
+        turn += 1
+        drive(gateway, 2, CONNECTIONS, "pages", f"/kept/{turn}-")
+    entries, by_gateway, by_system = (after - first for after, first in zip(kept(), before))
+    results.note("answers of 1 KiB that were kept", f"{entries:,.0f}")
+    results.note("memory for each, header, key and body: resident", f"{by_system / entries:,.0f} bytes")
+    results.note("… as portcullis_response_cache_bytes has it", f"{by_gateway / entries:,.0f} bytes")
+
+
 def start(plan, peers, results):
-    """From the start of the process to the first answer, with 1,000 routes."""
+    """From the start of the process to the first answer, with many routes."""
+    for routes, budget in ((1000, 100), (10_000, None)):
+        times = start_times(plan, peers, routes)
+        results.note(f"slowest start with {routes:,} routes", f"{max(times):.0f} ms")
+        median_time = statistics.median(times)
+        results.note(f"median start with {routes:,} routes", f"{median_time:.0f} ms")
+        if budget:
+            results.budget(f"start to the first answer, {routes:,} routes", median_time, budget, "ms")
+
+
+def start_times(plan, peers, routes):
     times = []
     for _ in range(plan.starts):
         begun = time.perf_counter()
-        gateway = Gateway(peers, routes=1000)
+        gateway = Gateway(peers, routes=routes)
         with running(gateway):
             while not answers(gateway.port):
                 check(gateway.is_alive(), "the gateway ended at once")
                 check(time.perf_counter() - begun < 20, "the gateway does not start")
             times.append((time.perf_counter() - begun) * 1000)
-    results.note("slowest start with 1,000 routes", f"{max(times):.0f} ms")
-    results.budget("start to the first answer, 1,000 routes", statistics.median(times), 100, "ms")
+    return times
 
 
 def answers(port):
@@ -322,6 +380,8 @@ def answers(port):
         return connection.recv(12) == b"HTTP/1.1 404"
     return False
 
+
+CASES = (plain, hits, misses, own_part, stampede, flood, memory, cached, start)
 
 if __name__ == "__main__":
     main()

@@ -3,7 +3,7 @@
 #
 #   loadtest/run.sh            about twenty minutes
 #   loadtest/run.sh --quick    about four minutes
-#   loadtest/run.sh --plain    only a route without a token, beside nginx, HAProxy and Envoy
+#   loadtest/run.sh --plain    only one case: a route without a token, beside nginx, HAProxy and Envoy; see run.py
 #
 # Exit code 0: every case ended with the answers it should. Budgets that are missed are shown, and
 # fail the run only with --strict, since CPU time on a shared machine is no proof.

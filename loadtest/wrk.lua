@@ -3,10 +3,13 @@
 --   wrk … -s wrk.lua URL -- fixed TOKEN           every request with the same token
 --   wrk … -s wrk.lua URL -- cycle PREFIX COUNT    COUNT tokens, one after the other
 --   wrk … -s wrk.lua URL -- fresh PREFIX          every request with a token that nobody has seen
+--   wrk … -s wrk.lua URL -- page PATH             every request for the same, without a token
+--   wrk … -s wrk.lua URL -- pages PREFIX          every request for something new, without a token
 --   wrk … -s wrk.lua URL -- introspect            asks a key manager directly, as the gateway does
 
 local head = "GET /orders/1?page=2 HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load-test\r\n"
   .. "Accept: */*\r\nAuthorization: Bearer "
+local untold = "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load-test\r\nAccept: */*\r\n\r\n"
 local tail = "\r\n\r\n"
 
 -- One thread makes all requests, so a plain number is enough to tell tokens apart.
@@ -28,6 +31,16 @@ local makers = {
     return function()
       number = number + 1
       return string.format("%s%s-%024d%s", head, prefix, number, tail)
+    end
+  end,
+  page = function(path)
+    local text = string.format(untold, path)
+    return function() return text end
+  end,
+  pages = function(prefix)
+    return function()
+      number = number + 1
+      return string.format(untold, prefix .. number)
     end
   end,
   introspect = function()
