@@ -9,6 +9,7 @@ pub struct CertificateNames {
     exact: HashMap<Box<str>, usize>,
     /// By what follows the `*.`; the star stands for one label.
     wildcard: HashMap<Box<str>, usize>,
+    certificates: usize,
 }
 
 impl CertificateNames {
@@ -24,8 +25,14 @@ impl CertificateNames {
                 };
                 map.entry(name.into()).or_insert(position);
             }
+            names.certificates += 1;
         }
         names
+    }
+
+    /// Whether there is only one certificate, so that it was shown to everybody.
+    pub fn are_of_one(&self) -> bool {
+        self.certificates == 1
     }
 
     /// The certificate for a host name in any case; `None` where the default one has to do.

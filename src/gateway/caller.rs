@@ -81,6 +81,7 @@ pub fn check_door(session: &Session, caller: &Caller) -> Result<(), Denial> {
         Door::Plain => Ok(()),
         Door::RedirectTo(_) if caller.is_https => Ok(()),
         Door::RedirectTo(port) => Err(to_https(request, *port)?),
+        Door::Tls(tls) if tls.names.are_of_one() => Ok(()),
         Door::Tls(_) => match peer.is_misdirected(host_of(request)?) {
             true => Err(Denial::Misdirected),
             false => Ok(()),
@@ -165,7 +166,10 @@ impl Way {
     /// Before the headers of callers are removed: a trusted proxy's are continued.
     pub fn new(headers: &HeaderMap, caller: &Caller) -> Self {
         let direct = caller.direct.and_then(text_of);
-        let trusted = |name| headers.get(name).filter(|_| caller.is_trusted);
+        let trusted = |name| match caller.is_trusted {
+            true => headers.get(name),
+            false => None,
+        };
         let client = match (trusted(X_FORWARDED_FOR), direct) {
             (Some(_), Some(direct)) => continued(headers, &direct).or(Some(direct)),
             (_, direct) => direct,

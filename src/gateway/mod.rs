@@ -102,10 +102,11 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// In a box, because Pingora moves it from future to future.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(self.current.load_full())
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Context::new(self.current.load_full()))
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
@@ -115,7 +116,7 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         self.arrive(session, context);
         Ok(())
@@ -124,7 +125,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<bool> {
         match authorize(session, context).await {
             Ok(Decided::Pass(permit)) => {
@@ -147,7 +148,7 @@ impl ProxyHttp for Gateway {
     fn request_cache_filter(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         response_cache::enable(self.response_cache, session, context);
         Ok(())
@@ -156,7 +157,7 @@ impl ProxyHttp for Gateway {
     fn cache_key_callback(
         &self,
         session: &Session,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<CacheKey> {
         response_cache::cache_key(session, context)
     }
@@ -164,7 +165,7 @@ impl ProxyHttp for Gateway {
     fn cache_vary_filter(
         &self,
         meta: &CacheMeta,
-        context: &mut Context,
+        context: &mut Self::CTX,
         request: &RequestHeader,
     ) -> Option<HashBinary> {
         response_cache::vary(meta, request, context)
@@ -174,7 +175,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &Session,
         answer: &ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<RespCacheable> {
         response_cache::keep(self.response_cache, session, answer, context)
     }
@@ -182,7 +183,7 @@ impl ProxyHttp for Gateway {
     fn should_serve_stale(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut Self::CTX,
         error: Option<&Error>,
     ) -> bool {
         response_cache::may_be_stale(session, context, error)
@@ -193,7 +194,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         _: &mut Option<Bytes>,
         end_of_stream: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         context.see_body(end_of_stream);
         // What follows a switch of protocols is no body.
@@ -207,7 +208,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(
         &self,
         session: &mut Session,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         let (Some(route), Some(_)) = (context.route, &context.permit) else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a permit");
@@ -226,7 +227,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        context: &mut Context,
+        context: &mut Self::CTX,
         failure: Box<Error>,
     ) -> Box<Error> {
         attempt::fail_to_connect(context, failure)
@@ -237,7 +238,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         failure: Box<Error>,
-        context: &mut Context,
+        context: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         attempt::break_off(session, context, failure, reused)
@@ -250,7 +251,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         _: std::os::unix::io::RawFd,
         _: Option<&Digest>,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         context.attempt.connected();
         context.upstream.reused = reused;
@@ -264,7 +265,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let Some(position) = context.route else {
             return Error::e_explain(ErrorType::InternalError, "no upstream without a route");
@@ -276,7 +277,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         context.upstream.answered = Some(Instant::now());
         context.upstream.status = Some(answer.status);
@@ -292,7 +293,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         trailers: &mut HeaderMap,
-        _: &mut Context,
+        _: &mut Self::CTX,
     ) -> pingora::Result<()> {
         forward::strip_trailers(trailers);
         Ok(())
@@ -302,7 +303,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         answer::dress(answer, session, context);
         if self.recorder.server_timing && !answer.status.is_informational() {
@@ -316,7 +317,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         _: &mut Option<Bytes>,
         _: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> pingora::Result<Option<Duration>> {
         context.attempt.check_deadline()?;
         Ok(None)
@@ -326,7 +327,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         failure: &Error,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> FailToProxy {
         let cut = context.cut();
         let error_code = match cut.or_else(|| Refusal::of_failure(failure)) {
@@ -351,21 +352,21 @@ impl ProxyHttp for Gateway {
     }
 
     /// The access log tells failures, with a reason and without what the request carried.
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &Context,
+        _: &Self::CTX,
         _: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Self::CTX) {
         if let Some(cut) = context.cut() {
             context.refuse(&cut);
         }

@@ -6,6 +6,7 @@
 //! over, says when no more connections are wanted, and knows how many are left. What a connection
 //! carries is the business of the `ServerApp` behind the door.
 
+mod aside;
 mod census;
 mod connection;
 mod frames;

@@ -7,11 +7,12 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use pingora::{apps::ServerApp, protocols::UniqueID};
+use pingora::{apps::ServerApp, protocols::UniqueID, time};
 use tokio::{net::TcpStream, sync::watch, time::Instant};
 
 use super::{
     Shared,
+    aside::Aside,
     census::Seat,
     connection::Connection,
     manner::Manner,
@@ -122,13 +123,18 @@ async fn watch_over<A>(
     });
     let is_told = || *leave.borrow();
     loop {
+        // By Pingora's clock: one of tokio's would be looked at whenever a thread has nothing to do.
+        let pause = time::sleep(watchdog.pause());
+        let beside = pin!(async {
+            tokio::select! {
+                _ = closing.wait_for(|closing| *closing), if is_http2 && !is_told() => Finding::Old,
+                () = pause => watchdog.look(Instant::now(), || Outgoing::of(socket)),
+            }
+        });
         let finding = tokio::select! {
             biased;
             () = &mut serving => break,
-            _ = closing.wait_for(|closing| *closing), if is_http2 && !is_told() => Finding::Old,
-            () = tokio::time::sleep(watchdog.pause()) => {
-                watchdog.look(Instant::now(), || Outgoing::of(socket))
-            }
+            finding = Aside::new(beside) => finding,
         };
         match finding {
             Finding::Fine => {}
