@@ -4,7 +4,12 @@
 //! `cargo bench --bench hot_path -- --count N` runs the path N times and nothing else, for
 //! `benches/instructions.sh`; `--look-up ROUTES N` does it with the look-up of a route.
 
-use std::{hint::black_box, process::Command, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use divan::{AllocProfiler, Bencher};
@@ -13,9 +18,10 @@ use portcullis::{
     auth::{Introspect, Question, TokenCache, Unavailable, Verified, Verifier},
     config::{Environment, Settings, Source, load_source},
     domain::{
-        AccessToken, KnownMethod, Permit, Policy, RequestPath, RouteTable, Routed, TokenDigester,
-        Verdict, extract,
+        AccessToken, KnownMethod, Permit, Policy, Quota, RequestPath, RouteTable, Routed, Tier,
+        TierKind, TokenDigester, Verdict, extract,
     },
+    limits::{At, Claim, TierCounts},
     metrics::Metrics,
     telemetry::TraceContext,
 };
@@ -87,6 +93,31 @@ fn part_4_policy(bencher: Bencher) {
     let path = HitPath::new();
     let verdict = path.verdict();
     bencher.bench_local(|| path.policy().check(black_box(&verdict), NOW, true).is_ok());
+}
+
+/// What a request counts for on a route with every kind of tier.
+#[divan::bench]
+fn tiers_of_all_kinds(bencher: Bencher) {
+    let counts = TierCounts::default();
+    let tier = Tier {
+        quota: Some(Quota {
+            requests: u64::from(u32::MAX),
+            per: Duration::from_secs(60),
+        }),
+        rate: None,
+    };
+    let kinds = TierKind::ALL.into_iter().zip(1..);
+    let claims: Vec<_> = kinds
+        .map(|(kind, key)| Some(Claim { kind, key, tier }))
+        .collect();
+    let at = At {
+        instant: Instant::now(),
+        unix: NOW,
+    };
+    let take = || counts.take(black_box(&claims), at).is_ok();
+    // The first request of anybody makes room for the count.
+    assert!(take());
+    bencher.bench_local(take);
 }
 
 #[divan::bench]
@@ -263,8 +294,11 @@ fn check_that_a_hit_allocates_nothing() {
         seen_allocating("hot_path::control_one_box"),
         "the profiler sees no allocation where there is one"
     );
-    assert!(!seen_allocating("hot_path::hit"), "a hit must not allocate");
-    println!("heap allocations on a hit: 0 (and the control's were seen)");
+    for path in ["hit", "tiers_of_all_kinds"] {
+        let name = format!("hot_path::{path}");
+        assert!(!seen_allocating(&name), "a {path} must not allocate");
+    }
+    println!("heap allocations on a hit, and for its tiers: 0 (and the control's were seen)");
 }
 
 fn seen_allocating(name: &str) -> bool {

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use portcullis::{
     config::{Environment, Severity, Source, load_source},
-    domain::KnownMethod,
+    domain::{KeyType, KnownMethod},
     metrics::{Metrics, Zeros},
 };
 
@@ -46,7 +46,11 @@ fuzz_target!(|data: &[u8]| {
                     &HeaderMap::new(),
                 );
                 if let Some(forward) = route.forward() {
-                    assert!(forward.upstream.0 < loaded.settings.upstreams.len());
+                    for key_type in [KeyType::Production, KeyType::Sandbox] {
+                        if let Ok(upstream) = forward.to.of(key_type) {
+                            assert!(upstream.0 < loaded.settings.upstreams.len());
+                        }
+                    }
                 }
             }
             let metrics = Metrics::new().expect("metrics");

@@ -71,5 +71,9 @@ fn check_limits(
 ) -> Result<(), Denial> {
     let taken = tiers::take(snapshot, grant, context)?;
     let others = limits::by_others(snapshot, grant, session.req_header(), context);
-    others.inspect_err(|_| taken.give_back())
+    others.inspect_err(|_| {
+        if let Some(taken) = &taken {
+            taken.give_back();
+        }
+    })
 }

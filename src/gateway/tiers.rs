@@ -35,6 +35,12 @@ pub struct Taken<'s> {
     at: At,
 }
 
+impl OfRoute {
+    fn has_any(&self) -> bool {
+        self.api.is_some() || self.resource.is_some() || self.identity.is_some()
+    }
+}
+
 impl Taken<'_> {
     /// It goes no further, so it shall not count.
     pub fn give_back(&self) {
@@ -69,7 +75,8 @@ impl Tiers {
     }
 }
 
-/// Counts the request for all its tiers. `grant`: `None` on a public route.
+/// Counts the request for all its tiers; `None`: its route has nothing to do with any. `grant`: `None` on
+/// a public route.
 ///
 /// # Errors
 /// One of them has none left, or nobody knows what it allows. Then the request is not counted at all.
@@ -77,29 +84,29 @@ pub fn take<'s>(
     snapshot: &'s Snapshot,
     grant: Option<&Grant>,
     context: &Context,
-) -> Result<Taken<'s>, Denial> {
+) -> Result<Option<Taken<'s>>, Denial> {
     let tiers = &snapshot.tiers;
-    let mut claims = [None; 4];
-    if let Some(route) = context.route.map(|position| &tiers.routes[position]) {
-        claims[TierKind::Api.index()] = route.api;
-        claims[TierKind::Resource.index()] = route.resource;
-        if let Some(identity) = route.identity {
-            let [subscription, application] = of_caller(snapshot, identity, grant, context)?;
-            claims[TierKind::Subscription.index()] = subscription;
-            claims[TierKind::Application.index()] = application;
-        }
-    }
+    let route = context.route.map(|position| &tiers.routes[position]);
+    let Some(route) = route.filter(|route| route.has_any()) else {
+        return Ok(None);
+    };
+    let [subscription, application] = match route.identity {
+        Some(identity) => of_caller(snapshot, identity, grant, context)?,
+        None => [None; 2],
+    };
+    // In the order of `TierKind`.
+    let claims = [route.api, route.resource, subscription, application];
     let at = at(&context.started);
     let taken = tiers.counts.take(&claims, at);
     taken.map_err(|(kind, standing)| Denial::TierExceeded {
         kind,
         retry_after: limits::seconds(standing.wait),
     })?;
-    Ok(Taken {
+    Ok(Some(Taken {
         counts: &tiers.counts,
         claims,
         at,
-    })
+    }))
 }
 
 fn at(moment: &Moment) -> At {
