@@ -89,7 +89,8 @@ fn read(root: &Node<'_>, notes: &Notes) -> Document {
     let at = check_version(root, notes);
     let info = root.get("info");
     let of_info = |key: &str| info.and_then(|info| text(info, key));
-    let title = of_info("title").unwrap_or_else(|| {
+    let title = of_info("title").filter(|title| !title.trim().is_empty());
+    let title = title.unwrap_or_else(|| {
         notes.warn("`info.title` is missing", at.clone());
         "api".to_owned()
     });

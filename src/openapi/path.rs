@@ -14,7 +14,13 @@ pub fn pattern(template: &str) -> Result<String, &'static str> {
         match segment {
             "*" if position == last => pattern.push('*'),
             "" if position < last => return Err("it has an empty segment"),
-            _ => add_segment(segment, &mut names, &mut pattern)?,
+            _ => {
+                let start = pattern.len();
+                add_segment(segment, &mut names, &mut pattern)?;
+                if matches!(&pattern[start..], "." | "..") {
+                    return Err("it has a dot segment");
+                }
+            }
         }
     }
     Ok(pattern)
@@ -53,9 +59,6 @@ fn add_literal(literal: &str, pattern: &mut String) -> Result<(), &'static str> 
         || literal.contains(char::is_control)
     {
         return Err("it has one of `*`, `;`, `\\`, `%` or control characters");
-    }
-    if matches!(&*literal, "." | "..") && pattern.ends_with('/') {
-        return Err("it has a dot segment");
     }
     pattern.push_str(&literal);
     Ok(())
@@ -150,6 +153,7 @@ mod tests {
             ("/jobs/{id}:cancel", "/jobs/{id}:cancel"),
             ("/a%20b/caf%C3%A9", "/a b/caf\u{e9}"),
             ("/v1/*", "/v1/*"),
+            ("/near/.{ext}", "/near/.{ext}"),
         ] {
             assert_eq!(pattern(template).as_deref(), Ok(expected), "{template}");
             assert!(PathPattern::parse(expected).is_ok(), "{expected}");
@@ -162,7 +166,17 @@ mod tests {
     #[test]
     fn what_no_pattern_can_say_is_told() {
         for template in [
-            "pets", "/a//b", "/{a", "/a}", "/a/*/b", "/a*", "/a/../b", "/a%2fb", "/a%", "/:x",
+            "pets",
+            "/a//b",
+            "/{a",
+            "/a}",
+            "/a/*/b",
+            "/a*",
+            "/a/../b",
+            "/a/%2e%2e/b",
+            "/a%2fb",
+            "/a%",
+            "/:x",
             "/a;b",
         ] {
             assert!(pattern(template).is_err(), "{template}");

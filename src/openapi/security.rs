@@ -102,7 +102,9 @@ fn requirement_set(context: &Context<'_>, requirement: &Node<'_>) -> Option<Vec<
             }
         }
         is_for_tokens = true;
-        for scope in entry.node.items().iter().filter_map(|scope| scope.text()) {
+        let scopes = entry.node.items().iter().filter_map(|scope| scope.text());
+        // A name has no spaces (RFC 6749 §3.3), so that with some it is a list.
+        for scope in scopes.flat_map(str::split_whitespace) {
             if !set.iter().any(|other| other == scope) {
                 set.push(scope.to_owned());
             }
