@@ -128,6 +128,7 @@ const SHOWN_KEYS: &[&str] = &[
     "tokencachecapacity",
     "tokencacheexpirytime",
     "tokencontext",
+    "tokenheader",
     "tokenlistenerport",
     "tokenmisses",
     "tokentypehint",

@@ -85,7 +85,7 @@ pub use subscription::{
     SubscriptionState, TierPolicy,
 };
 pub use tier::{RouteTiers, Tier, TierBook, TierKind, unit_of_time};
-pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract};
+pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract, extract_from};
 
 /// Seconds since 1970-01-01T00:00:00Z, as in RFC 7519 `NumericDate` and the `exp`, `nbf` and `iat`
 /// of RFC 7662 §2.2.

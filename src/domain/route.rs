@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 
 use super::{
-    Access, Action, ApiIdentity, CachePolicy, Coding, Cors, Forward, HeaderMatch, HeaderRules,
-    HostPattern, Methods, PathPattern, RateLimitId, RouteTiers,
+    Access, AccessToken, Action, ApiIdentity, CachePolicy, Coding, Cors, Denial, Forward,
+    HeaderMatch, HeaderRules, HostPattern, Methods, PathPattern, RateLimitId, RouteTiers, extract,
+    extract_from,
 };
 
 /// One entry of the routing table: what it matches, what it asks for, where it sends.
@@ -23,6 +24,8 @@ pub struct Route {
     pub action: Action,
     /// Header to claim: what the upstream is told about the caller.
     pub identity_headers: Box<[(HeaderName, Box<str>)]>,
+    /// Where the token stands; `None`: in `Authorization`.
+    pub token_header: Option<HeaderName>,
     /// Whether the caller's token goes on to the upstream.
     pub forward_token: bool,
     /// `None`: browsers are told nothing.
@@ -48,6 +51,21 @@ pub struct Route {
 }
 
 impl Route {
+    /// The token of a request.
+    ///
+    /// # Errors
+    /// There is none that can be taken: see [`extract`].
+    pub fn token<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        query: Option<&str>,
+    ) -> Result<AccessToken<'a>, Denial> {
+        match &self.token_header {
+            None => extract(headers, query),
+            Some(name) => extract_from(name, headers, query),
+        }
+    }
+
     /// How its requests go on; `None` when the gateway answers them itself.
     pub fn forward(&self) -> Option<&Forward> {
         match &self.action {

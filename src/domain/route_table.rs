@@ -296,6 +296,7 @@ mod tests {
                 rewrite: None,
             }),
             identity_headers: Box::default(),
+            token_header: None,
             forward_token: false,
             cors: None,
             headers: None,

@@ -3,7 +3,10 @@
 
 use std::{fmt, hash};
 
-use http::{HeaderMap, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, GetAll},
+};
 use ring::hmac;
 
 use super::Denial;
@@ -60,16 +63,36 @@ impl fmt::Debug for AccessToken<'_> {
 /// [`Denial::NoToken`] when there is no bearer credential at all; [`Denial::MultipleTokens`],
 /// [`Denial::MalformedToken`] or [`Denial::TokenTooLong`] when there is one that cannot be taken.
 pub fn extract<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<AccessToken<'a>, Denial> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Err(Denial::NoToken);
-    };
-    if values.next().is_some() {
-        return Err(Denial::MultipleTokens);
-    }
+    let value = only(headers.get_all(header::AUTHORIZATION))?;
     let Some(token) = bearer_credential(value.as_bytes()) else {
         return Err(Denial::NoToken);
     };
+    check(token, query)
+}
+
+/// The same from another header, where the scheme may be left out.
+///
+/// # Errors
+/// As those of [`extract`].
+pub fn extract_from<'a>(
+    name: &HeaderName,
+    headers: &'a HeaderMap,
+    query: Option<&str>,
+) -> Result<AccessToken<'a>, Denial> {
+    let value = only(headers.get_all(name))?.as_bytes();
+    check(bearer_credential(value).unwrap_or(value), query)
+}
+
+fn only(values: GetAll<'_, HeaderValue>) -> Result<&HeaderValue, Denial> {
+    let mut values = values.iter();
+    let value = values.next().ok_or(Denial::NoToken)?;
+    match values.next() {
+        Some(_) => Err(Denial::MultipleTokens),
+        None => Ok(value),
+    }
+}
+
+fn check<'a>(token: &'a [u8], query: Option<&str>) -> Result<AccessToken<'a>, Denial> {
     if query.is_some_and(has_token_parameter) {
         return Err(Denial::MultipleTokens);
     }
@@ -189,8 +212,6 @@ impl TokenDigester {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn take<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<&'a str, Denial> {
@@ -265,6 +286,27 @@ mod tests {
         assert_eq!(
             take(&HeaderMap::new(), Some("access_token=b")),
             Err(Denial::NoToken)
+        );
+    }
+
+    #[test]
+    fn another_header_may_leave_the_scheme_out() {
+        let name = HeaderName::from_static("x-token");
+        let take = |values: &[&str], query: Option<&str>| {
+            let mut headers = with(&[b"Bearer other"]);
+            for value in values {
+                headers.append(&name, value.parse().unwrap());
+            }
+            extract_from(&name, &headers, query).map(|token| token.expose().to_owned())
+        };
+        assert_eq!(take(&["abc"], None), Ok("abc".to_owned()));
+        assert_eq!(take(&["bearer abc"], None), Ok("abc".to_owned()));
+        assert_eq!(take(&[], None), Err(Denial::NoToken));
+        assert_eq!(take(&["a", "b"], None), Err(Denial::MultipleTokens));
+        assert_eq!(take(&["Basic a"], None), Err(Denial::MalformedToken));
+        assert_eq!(
+            take(&["a"], Some("access_token=b")),
+            Err(Denial::MultipleTokens)
         );
     }
 

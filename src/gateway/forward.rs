@@ -124,7 +124,10 @@ pub fn prepare(
         .protected
         .strip(headers, !context.trace.is_continued());
     if !route.forward_token {
-        headers.remove(header::AUTHORIZATION);
+        match &route.token_header {
+            None => headers.remove(header::AUTHORIZATION),
+            Some(name) => headers.remove(name),
+        };
     }
     let host = context.attempt.host().cloned();
     let host = host.and_then(|own| headers.insert(header::HOST, own));

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::{Snapshot, context::Context, refusal::Refusal};
 use crate::{
     auth::{Moment, Unavailable},
-    domain::{AccessToken, Grant, Policy, Secret, UnixSeconds, Verdict, extract},
+    domain::{AccessToken, Grant, Policy, Secret, UnixSeconds, Verdict},
     telemetry::TraceContext,
 };
 
@@ -70,7 +70,7 @@ pub fn watch(
     };
     if context.token_end.is_none() {
         let request = session.req_header();
-        let Ok(token) = extract(&request.headers, request.uri.query()) else {
+        let Ok(token) = route.token(&request.headers, request.uri.query()) else {
             return Error::e_explain(ErrorType::InternalError, "a permit without a token");
         };
         let watched = Watched {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     auth::Verified,
-    domain::{Denial, UnixSeconds, Verdict, extract},
+    domain::{Denial, UnixSeconds, Verdict},
 };
 
 /// What is known of the request's token; asks the key manager where nothing is.
@@ -24,7 +24,11 @@ pub async fn verify(
     request: &RequestHeader,
     context: &mut Context,
 ) -> Result<Verified, Refusal> {
-    let token = extract(&request.headers, request.uri.query())?;
+    let Some(route) = context.known_route() else {
+        // Only a route asks for a token.
+        return Err(Denial::NoToken.into());
+    };
+    let token = route.token(&request.headers, request.uri.query())?;
     let Some(verifier) = &snapshot.verifier else {
         // The configuration has no protected route without a key manager.
         return Err(crate::auth::Unavailable::Lost.into());

@@ -326,3 +326,40 @@ fn a_client_that_hangs_up_fails_nobody_else() {
     });
     assert_eq!(harness.key_manager.introspections(), 1);
 }
+
+#[test]
+fn a_token_may_stand_in_another_header() {
+    let harness = Harness::with(
+        r#"
+        [[route]]
+        path = "/a"
+        token_header = "X-Access-Token"
+        upstream = "http://{upstream}"
+        [[route]]
+        path = "/b"
+        token_header = "X-Access-Token"
+        forward_token = true
+        upstream = "http://{upstream}"
+        "#,
+    );
+    harness.key_manager.set("good", Reply::active("shop", ""));
+    harness.key_manager.set("other", Reply::active("shop", ""));
+    for value in ["good", "Bearer good"] {
+        let headers = format!("X-Access-Token: {value}\r\nAuthorization: Basic YTpi\r\n");
+        let echoed = harness.get_with("/a", &headers).echoed();
+        assert_eq!(echoed.header("x-access-token"), Vec::<&str>::new());
+        assert_eq!(echoed.header("authorization"), ["Basic YTpi"]);
+        let echoed = harness.get_with("/b", &headers).echoed();
+        assert_eq!(echoed.header("x-access-token"), [value]);
+    }
+    for (headers, reason) in [
+        ("Authorization: Bearer other\r\n", "no_token"),
+        ("X-Access-Token: unknown\r\n", "inactive"),
+    ] {
+        let (status, word) = harness.get_with("/a", headers).refusal();
+        assert_eq!((status, word.contains(reason)), (401, true), "{word}");
+    }
+    let twice = "X-Access-Token: good\r\nX-Access-Token: other\r\n";
+    let refusal = harness.get_with("/a", twice).refusal();
+    assert_eq!(refusal, (400, "multiple_tokens".to_owned()));
+}

@@ -25,7 +25,7 @@ use operation::Reader;
 const KEY: &str = "api";
 
 /// Keys of a route that an API may say for all of its operations.
-const FOR_ALL: [&str; 16] = [
+const FOR_ALL: [&str; 17] = [
     "api",
     "audience",
     "compression",
@@ -41,6 +41,7 @@ const FOR_ALL: [&str; 16] = [
     "rate_limits",
     "response_cache",
     "timeout",
+    "token_header",
     "upstream",
 ];
 

@@ -165,6 +165,15 @@ impl<'a> Reader<'a> {
             }
             entries.push(table("response_cache", inner, &place));
         }
+        if let Some(header) = self
+            .document
+            .token_header
+            .as_ref()
+            .filter(|_| !is_given("token_header"))
+        {
+            let place = self.read.place(&header.at);
+            entries.push(text("token_header", &header.value, &place));
+        }
         if !is_given("api") && !self.document.version.is_empty() {
             entries.push(self.identity(place));
         }
@@ -241,10 +250,6 @@ impl<'a> Reader<'a> {
             (
                 "x-wso2-throttling-tier",
                 document.tier.as_ref().map(|tier| &tier.at),
-            ),
-            (
-                "x-wso2-auth-header",
-                document.token_header.as_ref().map(|header| &header.at),
             ),
         ] {
             if let Some(at) = at {

@@ -11,6 +11,8 @@ mod tiers;
 
 use std::{collections::HashMap, time::Duration};
 
+use http::{HeaderName, header};
+
 use super::{
     headers::{self, Headers},
     limits::Rates,
@@ -22,7 +24,7 @@ use super::{
 };
 use crate::domain::{
     Access, Action, Destination, HostPattern, Methods, PathPattern, Route, RouteConflict,
-    RouteTable, SizeLimits,
+    RouteTable, SizeLimits, Way, is_untouchable,
 };
 use access::access;
 use action::action;
@@ -176,6 +178,7 @@ fn route(
     let forward_token = section
         .boolean("forward_token")
         .is_some_and(|value| value.value);
+    let token_header = token_header(section);
     let identity_headers = identity_headers(section);
     let cors = cors(section, methods);
     let headers = headers.of_route(section);
@@ -219,6 +222,7 @@ fn route(
         access: access?,
         action: action?,
         identity_headers,
+        token_header: token_header?,
         forward_token,
         cors: cors?,
         headers: (!headers.is_empty()).then(|| Box::new(headers)),
@@ -231,6 +235,23 @@ fn route(
         rate_limits,
         max_body,
     })
+}
+
+/// `Some(None)` for `Authorization`, `None` when the name is none.
+#[allow(clippy::option_option)]
+fn token_header(section: &mut Section<'_>) -> Option<Option<HeaderName>> {
+    let Some(Placed { value, place }) = section.text("token_header") else {
+        return Some(None);
+    };
+    match value.parse::<HeaderName>() {
+        Ok(header::AUTHORIZATION) => Some(None),
+        Ok(name) if !is_untouchable(&name, Way::Request) => Some(Some(name)),
+        _ => {
+            let what = "this header cannot carry the token";
+            section.error(&place, what, "for instance \"X-Access-Token\"");
+            None
+        }
+    }
 }
 
 fn end_with_token(section: &mut Section<'_>, access: Option<&Access>) -> bool {
