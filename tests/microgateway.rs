@@ -1,7 +1,7 @@
 //! Files of WSO2 API Microgateway, and what becomes of them: `tests/microgateway/*.conf`, each with a
 //! `.said` (the messages) and a `.toml` (what `migrate` prints). `PORTCULLIS_UPDATE=1 cargo test --test
 //! microgateway` writes both anew. Comments at the top: `# env NAME=value`, `# argument key=value`,
-//! `# file NAME` for a store of `tests/keystores` or a text.
+//! `# file NAME` for a store of `tests/keystores`, `# file NAME = TEXT` with `\n` in it.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ fn environment(text: &str) -> Environment {
         [one, two, three, four] => Environment::from([one, two, three, four]),
         _ => panic!("no case has more than four variables"),
     };
-    environment.told(arguments)
+    environment.told(arguments, None)
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn become_ours(text: &str) -> (String, String) {
     let file = folder.write("conf/micro-gw.conf", text.as_bytes());
     for name in text.lines().filter_map(|line| line.strip_prefix("# file ")) {
         let (name, bytes) = match name.split_once(" = ") {
-            Some((name, words)) => (name, words.as_bytes().to_vec()),
+            Some((name, words)) => (name, words.replace("\\n", "\n").into_bytes()),
             None => {
                 let store = match name.contains("rust") {
                     true => "one-round-legacy.p12",

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         _ => (None, text),
     };
     let arguments = argument.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let environment = Environment::default().told(arguments.into_iter().collect());
+    let environment = Environment::default().told(arguments.into_iter().collect(), None);
     let source = Source {
         name: "micro-gw.conf".to_owned(),
         text: text.to_owned(),

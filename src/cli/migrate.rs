@@ -9,6 +9,9 @@ use crate::config::{self, Environment, Severity};
 pub struct Arguments {
     /// The micro-gw.conf
     file: PathBuf,
+    /// Folder of a project of WSO2 API Microgateway
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
     /// Print secrets as they are, instead of names of variables for them
     #[arg(long)]
     with_secrets: bool,

@@ -74,6 +74,9 @@ enum Command {
     Check {
         #[arg(default_value = DEFAULT_CONFIG)]
         files: Vec<PathBuf>,
+        /// Folder of a project of WSO2 API Microgateway, for its micro-gw.conf
+        #[arg(long, value_name = "DIR")]
+        project: Option<PathBuf>,
         /// Let warnings fail the check too
         #[arg(long)]
         deny_warnings: bool,
@@ -116,31 +119,41 @@ struct File {
     /// The same, as an option
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
+    /// Folder of a project of WSO2 API Microgateway, for its micro-gw.conf
+    #[arg(long, value_name = "DIR")]
+    project: Option<PathBuf>,
 }
 
 /// Does what the command line asks for.
 pub fn main() -> ExitCode {
     let (rest, keys) = split_keys(std::env::args_os());
-    let environment = Environment::of_process().told(keys.clone());
+    let environment = |project| Environment::of_process().told(keys.clone(), project);
     match Arguments::parse_from(rest).command {
         Command::Run { file, upgrade } => {
+            let environment = environment(file.project);
             run(file.config.unwrap_or(file.file), environment, upgrade)
         }
-        Command::Reload { file } => reload::run(&file.config.unwrap_or(file.file), &environment),
+        Command::Reload { file } => {
+            let environment = environment(file.project);
+            reload::run(&file.config.unwrap_or(file.file), &environment)
+        }
         Command::Check {
             files,
+            project,
             deny_warnings,
             online,
             routes,
         } => {
             logging::init(config::LogLevel::Warn);
-            check::run(&files, &environment, deny_warnings, online, routes)
+            check::run(&files, &environment(project), deny_warnings, online, routes)
         }
         Command::Introspect(arguments) => {
             logging::init(config::LogLevel::Warn);
-            introspect::run(&arguments, &environment)
+            introspect::run(&arguments, &environment(None))
         }
-        Command::Migrate(arguments) => migrate::run(&arguments, &environment),
+        Command::Migrate(arguments) => {
+            migrate::run(&arguments, &environment(arguments.project.clone()))
+        }
         Command::Demo { write, port } => match &keys[..] {
             [] => run_demo(write, port),
             [(key, _), ..] => {

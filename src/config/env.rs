@@ -7,7 +7,10 @@
 //! standard variables reach `[tracing]`. An argument `--table.key=value` reaches what a variable
 //! `PORTCULLIS__TABLE__KEY` does.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     fold,
@@ -41,6 +44,8 @@ pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Dotted keys with their values, in the order of the command line.
     arguments: Vec<(String, String)>,
+    /// The folder with the APIs that go with a file of WSO2 API Microgateway.
+    project: Option<PathBuf>,
 }
 
 impl Environment {
@@ -56,13 +61,21 @@ impl Environment {
         }
     }
 
-    /// With these arguments.
-    pub fn told(self, arguments: Vec<(String, String)>) -> Self {
-        Self { arguments, ..self }
+    /// With these arguments and this folder of a project.
+    pub fn told(self, arguments: Vec<(String, String)>, project: Option<PathBuf>) -> Self {
+        Self {
+            arguments,
+            project,
+            ..self
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+
+    pub fn project(&self) -> Option<&Path> {
+        self.project.as_deref()
     }
 
     pub fn arguments(&self) -> &[(String, String)] {

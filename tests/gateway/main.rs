@@ -14,6 +14,7 @@ mod http2;
 mod key_manager;
 mod limits;
 mod listeners;
+mod microgateway;
 mod observability;
 mod openapi;
 mod protocols;

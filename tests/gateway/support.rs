@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -116,6 +117,41 @@ impl Harness {
              {key_manager_text}\n{sections}"
         )
         .replace("{upstream}", &upstream.to_string());
+        Self::launch(Source::memory(text), [gateway, admin, upstream], fake)
+    }
+
+    /// With a file of WSO2 API Microgateway, which may have tables of ours too, and other files below `folder`. In
+    /// all of them `{gateway}`, `{key_manager}` and `{upstream}` are ports.
+    pub fn of_original(folder: &Path, files: &[(&str, &str)]) -> Self {
+        let ports = [(); 4].map(|()| local(free_port()));
+        let [gateway, admin, upstream, key_manager] = ports;
+        let filled = |text: &str| {
+            text.replace("{gateway}", &gateway.port().to_string())
+                .replace("{key_manager}", &key_manager.port().to_string())
+                .replace("{upstream}", &upstream.port().to_string())
+        };
+        for (name, text) in files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, filled(text)).unwrap();
+        }
+        let name = folder.join("conf/micro-gw.conf").display().to_string();
+        let text = std::fs::read_to_string(&name).unwrap();
+        let ours = format!("[admin]\nlisten = \"{admin}\"\n[log]\naccess = \"json\"\n");
+        let source = Source {
+            name,
+            text: format!("{text}\n{ours}"),
+            ..Source::default()
+        };
+        Self::launch(source, [gateway, admin, upstream], Some(key_manager))
+    }
+
+    fn launch(
+        source: Source,
+        [gateway, admin, upstream]: [SocketAddr; 3],
+        fake: Option<SocketAddr>,
+    ) -> Self {
+        let Source { name, text, .. } = source;
         let (key_manager, echo, log) =
             (FakeKeyManager::default(), Echo::default(), Sink::default());
         let text = Arc::new(Mutex::new(text));
@@ -126,7 +162,12 @@ impl Harness {
             let (stop, text) = (Arc::clone(&stop), Arc::clone(&text));
             std::thread::spawn(move || {
                 let load: Loader = Box::new(move || {
-                    load_source(Source::memory(&*text.lock()), &Environment::default())
+                    let source = Source {
+                        name: name.clone(),
+                        text: text.lock().clone(),
+                        ..Source::default()
+                    };
+                    load_source(source, &Environment::default())
                 });
                 let settings = load()
                     .unwrap_or_else(|problems| panic!("{problems}"))

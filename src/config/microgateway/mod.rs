@@ -12,6 +12,7 @@ mod keys;
 mod names;
 mod native;
 mod original;
+mod project;
 mod repair;
 mod shared;
 mod tokens;
@@ -60,6 +61,7 @@ pub fn translate(source: &Source, environment: &Environment, report: &Report) ->
     gateway::translate(&original, &mut native);
     key_manager::translate(&original, &mut native);
     tokens::translate(&original, &mut native);
+    project::translate(&original, &mut native);
     tell_what_is_not_carried(&original);
     let left_out = left_out(&original);
     native.join(std::mem::take(&mut original.native));

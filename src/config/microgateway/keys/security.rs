@@ -152,7 +152,7 @@ pub const GROUPS: &[Group] = &[
             to(
                 "removeAuthHeaderFromOutMessage",
                 "true",
-                "`false`: `forward_token` of a route",
+                "`false`: `forward_token` in `[[api]]`",
             ),
         ],
     },
