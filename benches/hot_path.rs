@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use divan::{AllocProfiler, Bencher};
 use http::{HeaderMap, HeaderValue, header};
 use portcullis::{
-    auth::{Introspect, Question, TokenCache, Unavailable, Verified, Verifier},
+    auth::{Introspect, Issuers, Question, TokenCache, Unavailable, Verified, Verifier},
     config::{Environment, Settings, Source, load_source},
     domain::{
         AccessToken, KnownMethod, Permit, Policy, Quota, RequestPath, RouteTable, Routed, Tier,
@@ -271,10 +271,10 @@ fn verifier(settings: &Settings) -> Verifier {
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let key_manager = settings.key_manager.as_ref().expect("a key manager");
     Verifier::new(
-        key_manager,
+        Some((key_manager, Arc::new(Fake))),
+        Issuers::default(),
         &settings.token_cache,
         &[7; 32],
-        Arc::new(Fake),
         Arc::new(TokenCache::new(&settings.token_cache, Arc::clone(&metrics))),
         &metrics,
     )

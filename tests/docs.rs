@@ -13,7 +13,7 @@ use http::StatusCode;
 use portcullis::{
     auth::Unavailable,
     config::{Environment, Loaded, Settings, Source, load_source},
-    domain::{Denial, Fault, KeyType, Methods, OutageStyle, Reason, TierKind},
+    domain::{Denial, Fault, JwtFault, KeyType, Methods, OutageStyle, Reason, TierKind},
     lifecycle::Lifecycle,
     metrics::Metrics,
 };
@@ -72,6 +72,11 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
     for denial in [
         Denial::Ambiguous,
         Denial::AudienceMismatch,
+        Denial::BadJwt(JwtFault::Malformed),
+        Denial::BadJwt(JwtFault::Algorithm),
+        Denial::BadJwt(JwtFault::UnknownKey),
+        Denial::BadJwt(JwtFault::BadSignature),
+        Denial::BadJwt(JwtFault::UnknownIssuer),
         Denial::Expired,
         Denial::Inactive { cached: false },
         Denial::Inactive { cached: true },
@@ -126,6 +131,7 @@ fn statuses_of_the_reasons_are_those_of_the_code() {
         Unavailable::TooLarge,
         Unavailable::Overloaded,
         Unavailable::NotReady,
+        Unavailable::NoKeys,
         Unavailable::Lost,
     ] {
         assert_shown(unavailable.reason(), unavailable.status());
@@ -178,6 +184,7 @@ fn every_metric() -> String {
     let _held = (
         metrics.no_route(),
         metrics.issuer("i"),
+        metrics.jwt_issuer("i"),
         metrics.upstream("u").address("a"),
         metrics.upstream("u"),
         metrics.rate_limit("l"),
@@ -481,9 +488,10 @@ fn defaults_in_the_file_are_those_of_the_code() {
 
 fn printed(settings: &Settings) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         settings.listen,
         settings.key_manager,
+        settings.jwt_issuers,
         settings.token_cache,
         settings.response_cache,
         settings.routes.routes(),
@@ -520,6 +528,7 @@ fn every_key_of_the_file_is_known() {
                     "both say where to ask",
                     "both say which certificate",
                     "both say whom to trust",
+                    "the keys are in two places",
                     "there is no `refresh`",
                     "is for the form of WSO2 only",
                     "nothing is chosen by `hash_key`",

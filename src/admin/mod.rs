@@ -7,7 +7,7 @@ mod status;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -37,7 +37,7 @@ pub struct Admin {
     lifecycle: Arc<Lifecycle>,
     status: Arc<Status>,
     /// The gateway is not ready before it can ask about tokens.
-    asking: Arc<ArcSwapOption<Readiness>>,
+    asking: Arc<ArcSwap<Readiness>>,
     reloader: Reloader,
     response_cache: ResponseCache,
     /// Digest of the token that `/metrics` asks for.
@@ -49,7 +49,7 @@ impl Admin {
         metrics: Arc<Metrics>,
         lifecycle: Arc<Lifecycle>,
         status: Arc<Status>,
-        asking: Arc<ArcSwapOption<Readiness>>,
+        asking: Arc<ArcSwap<Readiness>>,
         reloader: Reloader,
         response_cache: ResponseCache,
         token: Option<&Secret>,
@@ -77,7 +77,7 @@ impl Admin {
             "/healthz" | "/livez" => plain(StatusCode::OK, "ok\n"),
             "/readyz" if !self.can_ask() => plain(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "waiting for the gateway's own token, or for the key manager's endpoints\n",
+                "waiting for the gateway's own token, the key manager's endpoints, or an issuer's keys\n",
             ),
             "/readyz" => {
                 let stage = self.lifecycle.stage();
@@ -95,8 +95,7 @@ impl Admin {
     }
 
     fn can_ask(&self) -> bool {
-        let asking = self.asking.load();
-        asking.as_ref().is_none_or(|asking| asking.is_ready())
+        self.asking.load().is_ready()
     }
 
     /// Whoever may change something has the admin token or, where there is none, is no web page.

@@ -6,9 +6,12 @@ use serde::Deserialize;
 use super::control_plane::{ControlPlane, NoReply};
 
 /// What the gateway needs of the document.
+#[derive(Default)]
 pub struct Metadata {
-    pub introspection: Uri,
+    pub introspection: Option<Uri>,
     pub token: Option<Uri>,
+    /// Where its keys are.
+    pub jwks: Option<Uri>,
 }
 
 #[derive(Deserialize)]
@@ -16,6 +19,7 @@ struct Document {
     issuer: String,
     introspection_endpoint: Option<String>,
     token_endpoint: Option<String>,
+    jwks_uri: Option<String>,
 }
 
 /// Asks the issuer, first the OpenID Connect way, then that of RFC 8414. Blocks.
@@ -61,14 +65,11 @@ fn read(body: &[u8], issuer: &Uri) -> Result<Metadata, String> {
         let weaker = issuer.scheme_str() == Some("https") && url.scheme_str() != Some("https");
         (url.authority().is_some() && !weaker).then_some(url)
     };
-    let introspection = document
-        .introspection_endpoint
-        .as_deref()
-        .ok_or("the issuer has no introspection endpoint")?;
+    let usable = |url: Option<String>| url.as_deref().and_then(endpoint);
     Ok(Metadata {
-        introspection: endpoint(introspection)
-            .ok_or("the introspection endpoint's address cannot be used")?,
-        token: document.token_endpoint.as_deref().and_then(endpoint),
+        introspection: usable(document.introspection_endpoint),
+        token: usable(document.token_endpoint),
+        jwks: usable(document.jwks_uri),
     })
 }
 
@@ -97,18 +98,24 @@ mod tests {
     fn only_the_issuers_own_document_counts() {
         let issuer: Uri = "https://id.example".parse().unwrap();
         let good = r#"{"issuer":"https://id.example","introspection_endpoint":"https://id.example/i",
-                       "token_endpoint":"https://id.example/t"}"#;
-        assert_eq!(
-            read(good.as_bytes(), &issuer).ok().unwrap().introspection,
-            "https://id.example/i"
-        );
+                       "token_endpoint":"https://id.example/t",
+                       "jwks_uri":"https://id.example/k"}"#;
+        let found = read(good.as_bytes(), &issuer).ok().unwrap();
+        assert_eq!(found.introspection.unwrap(), "https://id.example/i");
+        assert_eq!(found.jwks.unwrap(), "https://id.example/k");
         for bad in [
             "<html>".to_owned(),
             good.replace("\"https://id.example\"", "\"https://evil.example\""),
+        ] {
+            assert!(read(bad.as_bytes(), &issuer).is_err(), "{bad}");
+        }
+        for without in [
             good.replace("https://id.example/i", "http://id.example/i"),
             good.replace("introspection_endpoint", "other"),
         ] {
-            assert!(read(bad.as_bytes(), &issuer).is_err(), "{bad}");
+            let found = read(without.as_bytes(), &issuer).ok().unwrap();
+            assert!(found.introspection.is_none(), "{without}");
+            assert!(found.jwks.is_some());
         }
     }
 }

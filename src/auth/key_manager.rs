@@ -19,7 +19,7 @@ use super::{
     control_plane::ControlPlane,
     credential::{Credential, Proof},
     outbound::{Answer, Fault, Outbound},
-    upkeep::{Endpoint, Readiness, Upkeep},
+    upkeep::{Endpoint, KeyManagerReadiness, Upkeep},
 };
 use crate::{
     config::{EndpointSettings, KeyManagerSettings},
@@ -104,8 +104,8 @@ impl KeyManager {
     }
 
     /// Tells, from now on, whether the key manager can be asked.
-    pub fn readiness(&self) -> Readiness {
-        Readiness::new(
+    pub fn readiness(&self) -> KeyManagerReadiness {
+        KeyManagerReadiness::new(
             Arc::clone(&self.endpoint),
             self.credential.keeper().cloned(),
         )

@@ -1,12 +1,14 @@
 //! Who is calling: a token to a verdict, by way of the cache.
 //!
-//! [`Verifier`] is the page to read: cache, then one flight to the key manager.
+//! [`Verifier`] is the page to read: cache, then the signature where the token has one of an issuer of
+//! ours, else one flight to the key manager.
 
 mod cache;
 mod control_plane;
 mod credential;
 mod discovery;
 mod flight;
+mod jwt;
 mod key_manager;
 mod outbound;
 mod revocation;
@@ -22,15 +24,16 @@ use std::{
 pub use cache::{ENTRY_OVERHEAD, Lookup, TokenCache};
 pub use control_plane::{NoReply, agent};
 pub use credential::{Backoff, basic};
+pub use jwt::{Issuer, IssuerUpkeep, Issuers};
 pub use key_manager::{Introspect, KeyManager, Question};
 pub use revocation::Revocations;
 pub use tls::client_config;
 pub use unavailable::Unavailable;
-pub use upkeep::{Readiness, Upkeep};
+pub use upkeep::{KeyManagerReadiness, Readiness, Upkeep};
 
 use crate::{
     config::{KeyManagerSettings, TokenCacheSettings},
-    domain::{AccessToken, Grant, Secret, TokenDigester, TokenKey, UnixSeconds, Verdict},
+    domain::{AccessToken, Grant, JwtFault, Secret, TokenDigester, TokenKey, UnixSeconds, Verdict},
     metrics::{IssuerMetrics, Metrics},
     telemetry::TraceContext,
 };
@@ -64,6 +67,8 @@ pub enum From {
     Fetched,
     /// A call that another request had started.
     Joined,
+    /// The token's own signature.
+    Signature,
 }
 
 impl From {
@@ -73,6 +78,7 @@ impl From {
             Self::Hit => "hit",
             Self::Fetched => "miss",
             Self::Joined => "joined",
+            Self::Signature => "signature",
         }
     }
 }
@@ -84,46 +90,77 @@ pub struct Verified {
     pub from: From,
 }
 
+/// Why there is no verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoVerdict {
+    /// Nobody can be asked, which is not the caller's fault.
+    Unavailable(Unavailable),
+    /// The token itself is no good, whoever would be asked.
+    Untrusted(JwtFault),
+}
+
+impl std::convert::From<Unavailable> for NoVerdict {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Unavailable(unavailable)
+    }
+}
+
 /// Turns tokens into verdicts.
 pub struct Verifier {
     digester: TokenDigester,
-    inner: Arc<Inner>,
+    issuers: Issuers,
+    memory: Memory,
+    /// `None`: JWTs only.
+    asked: Option<Asked>,
 }
 
-struct Inner {
+/// What is known already.
+#[derive(Clone)]
+struct Memory {
     cache: Arc<TokenCache>,
-    flights: Flights,
-    key_manager: Arc<dyn Introspect>,
     lives: TokenCacheSettings,
+}
+
+/// The key manager, for those who ask it.
+struct Asked {
+    client: Arc<dyn Introspect>,
+    flights: Flights,
     /// How long a request waits for a call, its own or another's.
     patience: Duration,
     metrics: Arc<IssuerMetrics>,
 }
 
 impl Verifier {
-    /// `seed` is random and of this process. The cache may be shared with verifiers before and after
-    /// this one: their answers are found only where key manager and credentials are the same.
+    /// `key_manager`: who is asked, and by which client. `seed` is random and of this process. The cache
+    /// may be shared with verifiers before and after this one: their answers are found only where key
+    /// manager and credentials are the same.
     pub fn new(
-        settings: &KeyManagerSettings,
+        key_manager: Option<(&KeyManagerSettings, Arc<dyn Introspect>)>,
+        issuers: Issuers,
         lives: &TokenCacheSettings,
         seed: &[u8; 32],
-        key_manager: Arc<dyn Introspect>,
         cache: Arc<TokenCache>,
         metrics: &Metrics,
     ) -> Self {
         /// The call itself is bounded by the timeout; this is for the way there and back.
         const MARGIN: Duration = Duration::from_millis(500);
-        Self {
-            digester: TokenDigester::new(
-                seed,
-                &settings.endpoint.url().to_string(),
-                &credential::identity(&settings.credential),
+        let (url, credential) = match &key_manager {
+            Some((settings, _)) => (
+                settings.endpoint.url().to_string(),
+                credential::identity(&settings.credential),
             ),
-            inner: Arc::new(Inner {
+            None => Default::default(),
+        };
+        Self {
+            digester: TokenDigester::new(seed, &url, &credential),
+            issuers,
+            memory: Memory {
                 cache,
-                flights: Flights::default(),
-                key_manager,
                 lives: lives.clone(),
+            },
+            asked: key_manager.map(|(settings, client)| Asked {
+                client,
+                flights: Flights::default(),
                 patience: settings.timeout + MARGIN,
                 metrics: metrics.issuer(&settings.name),
             }),
@@ -132,13 +169,14 @@ impl Verifier {
 
     /// How long an active answer is used without asking again.
     pub fn longest_use(&self) -> Duration {
-        self.inner.lives.max_ttl
+        self.memory.lives.max_ttl
     }
 
     /// The token's digest, and what the cache has for it. Neither allocates nor waits.
     pub fn recall(&self, token: AccessToken<'_>, now: Instant) -> (TokenKey, Option<Verified>) {
         let key = self.digester.digest(token);
-        let verdict = match self.inner.cache.lookup(&key, now) {
+        let verdict = match self.memory.cache.lookup(&key, now) {
+            Lookup::Active(grant, _) if grant.is_withdrawn() => return (key, None),
             Lookup::Active(grant, _) => Verdict::Active(grant),
             Lookup::Inactive => Verdict::Inactive,
             Lookup::Expired | Lookup::Miss => return (key, None),
@@ -147,34 +185,81 @@ impl Verifier {
         (key, Some(Verified { verdict, from }))
     }
 
-    /// Asks the key manager about a token that the cache does not have; requests with the same
-    /// token share one call, which goes into the trace of the first: `trace` is the span of a call
-    /// for this request.
+    /// Finds out about a token that the cache does not have: by its signature if it is a JWT of an
+    /// issuer of ours, else from the key manager. Requests with the same token share one call, which
+    /// goes into the trace of the first: `trace` is the span of a call for this request.
     ///
     /// # Errors
-    /// [`Unavailable`] when there is no proper answer, for everybody who waited and for nobody
-    /// after them.
+    /// [`NoVerdict`] when there is no proper answer, for everybody who waited and for nobody after
+    /// them; or when the token is no good by itself.
     pub async fn fetch(
         &self,
         key: TokenKey,
         token: AccessToken<'_>,
         trace: &TraceContext,
+    ) -> Result<Verified, NoVerdict> {
+        let mut signed = None;
+        if let Some((issuer, jwt)) = self.issuers.recognise(token) {
+            let verdict = Verdict::Active(Arc::new(issuer.verify(jwt).await?));
+            if !issuer.settings().introspect {
+                self.memory.keep(key, &verdict, Moment::now());
+                let from = From::Signature;
+                return Ok(Verified { verdict, from });
+            }
+            signed = Some(verdict);
+        }
+        match &self.asked {
+            Some(asked) => Ok(asked.ask(key, token, signed, trace, &self.memory).await?),
+            None => Err(NoVerdict::Untrusted(JwtFault::UnknownIssuer)),
+        }
+    }
+
+    /// Drops what is kept of a token.
+    pub fn forget(&self, token: AccessToken<'_>) {
+        self.memory.cache.remove(&self.digester.digest(token));
+    }
+
+    /// Answers that are kept: active, inactive.
+    #[cfg(test)]
+    fn cached(&self) -> (usize, usize) {
+        self.memory.cache.len()
+    }
+}
+
+impl Asked {
+    /// `signed` is what the token's own signature vouches for: the key manager can then only say no.
+    async fn ask(
+        &self,
+        key: TokenKey,
+        token: AccessToken<'_>,
+        signed: Option<Verdict>,
+        trace: &TraceContext,
+        memory: &Memory,
     ) -> Result<Verified, Unavailable> {
         let started = Instant::now();
         let call = || {
-            let inner = Arc::clone(&self.inner);
+            let (client, memory) = (Arc::clone(&self.client), memory.clone());
             let question = Question {
                 token: Secret::new(token.expose()),
                 trace: trace.clone(),
             };
-            async move { inner.ask(key, &question).await }
+            async move {
+                // Another call may have landed between the look into the cache and the start of
+                // this one.
+                if let Some(grant) = memory.find(&key) {
+                    return Ok(Verdict::Active(grant));
+                }
+                let answer = client.introspect(&question).await?;
+                let verdict = match (answer, signed) {
+                    (Verdict::Active(_), Some(signed)) => signed,
+                    (answer, _) => answer,
+                };
+                memory.keep(key, &verdict, Moment::now());
+                Ok(verdict)
+            }
         };
-        let landed = self
-            .inner
-            .flights
-            .join(key, self.inner.patience, call)
-            .await;
-        let metrics = &self.inner.metrics.introspection;
+        let landed = self.flights.join(key, self.patience, call).await;
+        let metrics = &self.metrics.introspection;
         metrics.wait.observe(started.elapsed().as_secs_f64());
         if landed.joined {
             metrics.coalesced.inc();
@@ -185,28 +270,13 @@ impl Verifier {
         };
         landed.result.map(|verdict| Verified { verdict, from })
     }
-
-    /// Drops what is kept of a token.
-    pub fn forget(&self, token: AccessToken<'_>) {
-        self.inner.cache.remove(&self.digester.digest(token));
-    }
-
-    /// Answers that are kept: active, inactive.
-    #[cfg(test)]
-    fn cached(&self) -> (usize, usize) {
-        self.inner.cache.len()
-    }
 }
 
-impl Inner {
-    async fn ask(&self, key: TokenKey, question: &Question) -> Result<Verdict, Unavailable> {
-        // Another call may have landed between the look into the cache and the start of this one.
-        if let Some(grant) = self.cache.peek(&key, Instant::now()) {
-            return Ok(Verdict::Active(grant));
-        }
-        let verdict = self.key_manager.introspect(question).await?;
-        self.keep(key, &verdict, Moment::now());
-        Ok(verdict)
+impl Memory {
+    /// An active answer, without counting the look-up.
+    fn find(&self, key: &TokenKey) -> Option<Arc<Grant>> {
+        let grant = self.cache.peek(key, Instant::now())?;
+        (!grant.is_withdrawn()).then_some(grant)
     }
 
     fn keep(&self, key: TokenKey, verdict: &Verdict, now: Moment) {
@@ -287,17 +357,17 @@ mod tests {
             answers: Box::new(answers),
         };
         let verifier = Verifier::new(
-            settings.key_manager.as_ref().unwrap(),
+            Some((settings.key_manager.as_ref().unwrap(), Arc::new(fake))),
+            Issuers::default(),
             &settings.token_cache,
             &[0; 32],
-            Arc::new(fake),
             Arc::new(TokenCache::new(&settings.token_cache, Arc::clone(&metrics))),
             &metrics,
         );
         (verifier, calls)
     }
 
-    async fn verify(verifier: &Verifier, token: &str) -> Result<Verified, Unavailable> {
+    async fn verify(verifier: &Verifier, token: &str) -> Result<Verified, NoVerdict> {
         let token = AccessToken::parse(token.as_bytes()).unwrap();
         match verifier.recall(token, Instant::now()) {
             (_, Some(verified)) => Ok(verified),
@@ -338,7 +408,7 @@ mod tests {
         });
         assert_eq!(
             verify(&verifier, "a").await.unwrap_err(),
-            Unavailable::ServerError
+            NoVerdict::Unavailable(Unavailable::ServerError)
         );
         assert_eq!(verify(&verifier, "a").await.unwrap().from, From::Fetched);
         assert_eq!(calls.load(Ordering::SeqCst), 2);

@@ -27,6 +27,8 @@ pub enum Unavailable {
     Overloaded,
     /// The gateway has no token of its own yet, or does not know the endpoint yet.
     NotReady,
+    /// The keys of the token's issuer have not been had yet.
+    NoKeys,
     /// The call ended without a result: a bug of ours.
     Lost,
 }
@@ -43,6 +45,7 @@ impl Unavailable {
             }
             Self::Overloaded => Reason::IntrospectionOverloaded,
             Self::NotReady => Reason::IntrospectionNotReady,
+            Self::NoKeys => Reason::JwtKeysUnavailable,
             Self::Lost => Reason::Internal,
         }
     }
@@ -97,6 +100,7 @@ impl Unavailable {
             Self::TooLarge => "its answer is too large",
             Self::Overloaded => "too many calls are under way",
             Self::NotReady => "the gateway has no token of its own, or no endpoint, yet",
+            Self::NoKeys => "the issuer's keys have not been had yet",
             Self::Lost => "a call ended without a result",
         }
     }
@@ -112,7 +116,7 @@ impl Unavailable {
             Self::UnexpectedStatus(_) => Outcome::ClientError,
             Self::BadAnswer => Outcome::BadBody,
             Self::TooLarge => Outcome::TooLarge,
-            Self::Overloaded | Self::NotReady | Self::Lost => return None,
+            Self::Overloaded | Self::NotReady | Self::NoKeys | Self::Lost => return None,
         })
     }
 }

@@ -9,6 +9,7 @@ use super::{
     control_plane::ControlPlane,
     credential::{Backoff, Keeper, TokenSource},
     discovery::discover,
+    jwt::Issuer,
 };
 
 /// Where to ask.
@@ -24,14 +25,37 @@ impl Endpoint {
     }
 }
 
-/// Whether the key manager can be asked: its endpoint is known, and we have had a token of our own
-/// where it wants one.
+/// Whether tokens can be judged: the key manager's endpoint is known, we have had a token of our own
+/// where it wants one, and the keys of all issuers of JWTs have been had.
+#[derive(Clone, Default)]
 pub struct Readiness {
+    key_manager: Option<KeyManagerReadiness>,
+    issuers: Box<[Arc<Issuer>]>,
+}
+
+impl Readiness {
+    pub fn new(key_manager: Option<KeyManagerReadiness>, issuers: Vec<Arc<Issuer>>) -> Self {
+        Self {
+            key_manager,
+            issuers: issuers.into(),
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        let key_manager = self.key_manager.as_ref();
+        key_manager.is_none_or(KeyManagerReadiness::is_ready)
+            && self.issuers.iter().all(|issuer| issuer.is_ready())
+    }
+}
+
+/// The key manager's part of it.
+#[derive(Clone)]
+pub struct KeyManagerReadiness {
     endpoint: Arc<OnceLock<Endpoint>>,
     keeper: Option<Arc<Keeper>>,
 }
 
-impl Readiness {
+impl KeyManagerReadiness {
     pub fn new(endpoint: Arc<OnceLock<Endpoint>>, keeper: Option<Arc<Keeper>>) -> Self {
         Self { endpoint, keeper }
     }
@@ -99,7 +123,7 @@ impl Upkeep {
             let (control_plane, asked) = (self.control_plane.clone(), issuer.clone());
             let work = move || discover(&control_plane, &asked);
             let cause = match tokio::task::spawn_blocking(work).await {
-                Ok(Ok(metadata)) => match Endpoint::new(metadata.introspection) {
+                Ok(Ok(metadata)) => match endpoint(metadata.introspection) {
                     Ok(endpoint) => {
                         tracing::info!(url = %endpoint.url, "found the introspection endpoint");
                         // Nobody else sets it.
@@ -116,4 +140,9 @@ impl Upkeep {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+fn endpoint(introspection: Option<Uri>) -> anyhow::Result<Endpoint> {
+    let why = "the issuer's metadata name no introspection endpoint that can be used";
+    Endpoint::new(introspection.ok_or_else(|| anyhow::anyhow!(why))?)
 }

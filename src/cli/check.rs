@@ -117,8 +117,13 @@ fn verdict(settings: &Settings, warnings: &Problems) -> String {
         None => "no key manager".to_owned(),
     };
     let mut text = format!(
-        "{name}: ok: listens on {}, {key_manager}, {routes} route{plural}",
-        settings.listen.places()
+        "{name}: ok: listens on {}, {key_manager}, {}{routes} route{plural}",
+        settings.listen.places(),
+        match settings.jwt_issuers.len() {
+            0 => String::new(),
+            1 => "1 issuer of JWTs, ".to_owned(),
+            issuers => format!("{issuers} issuers of JWTs, "),
+        },
     );
     if !warnings.list.is_empty() {
         text.push_str(&format!("; {}", warnings.summary()));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Exit;
 use crate::{
-    auth::{Introspect, KeyManager, Question, Readiness, Unavailable, Upkeep},
+    auth::{Introspect, KeyManager, KeyManagerReadiness, Question, Unavailable, Upkeep},
     config::{CredentialEncoding, CredentialSettings, KeyManagerSettings},
     domain::{Secret, Verdict},
     metrics::Metrics,
@@ -58,7 +58,7 @@ fn without_refresh(key_manager: &KeyManagerSettings) -> KeyManagerSettings {
 /// own.
 ///
 /// A running gateway would go on trying; here a plain no ends it.
-async fn prepare(readiness: Readiness, upkeep: Upkeep) -> Result<(), Unavailable> {
+async fn prepare(readiness: KeyManagerReadiness, upkeep: Upkeep) -> Result<(), Unavailable> {
     const PATIENCE: Duration = Duration::from_secs(15);
     if upkeep.is_idle() {
         return Ok(());

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     env::Environment,
-    errors, key_manager, limits, listen,
+    errors, jwt_issuer, key_manager, limits, listen,
     problem::{Place, Report, Source},
     process, response_cache, revocation, route,
     secret::{self, SecretKeys},
@@ -40,7 +40,9 @@ pub fn settings(
     let listen = listen::read(&mut root, &context);
     let before = report.count();
     let key_manager = key_manager::read(&mut root, &context);
-    let key_manager_failed = key_manager.is_none() && report.count() > before;
+    let can_ask = key_manager.is_some() || report.count() > before;
+    let jwt_issuers = jwt_issuer::read(&mut root, &context, can_ask);
+    let judges = can_ask || root.was_given("jwt_issuer");
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
     let revocation = revocation::read(&mut root, &context);
@@ -58,14 +60,14 @@ pub fn settings(
     let tracing = tracing::read(&mut root);
     let process = process::read(&mut root);
     if let Some(routes) = &routes {
-        let may_ask = key_manager.is_some() || key_manager_failed;
-        compare(&root, routes, may_ask);
+        compare(&root, routes, judges);
     }
     root.finish();
     let routes = routes?;
     Some(Settings {
         listen: listen?,
         key_manager,
+        jwt_issuers,
         token_cache,
         revocation,
         response_cache: common.response_cache,
@@ -81,10 +83,10 @@ pub fn settings(
     })
 }
 
-/// What routes need of the rest. `may_ask`: there is a key manager, or something has been said about
-/// it.
-fn compare(root: &Section<'_>, routes: &route::Routes, may_ask: bool) {
-    if let (Some((name, place)), false) = (&routes.first_protected, may_ask) {
+/// What routes need of the rest. `judges`: there is a key manager or an issuer of JWTs, or something has
+/// been said about one.
+fn compare(root: &Section<'_>, routes: &route::Routes, judges: bool) {
+    if let (Some((name, place)), false) = (&routes.first_protected, judges) {
         root.error(
             place,
             format!("the route {name:?} asks for a token, but there is no [keyManager]"),

@@ -11,9 +11,10 @@ impl Settings {
     /// on how it was written; secrets have no part in them.
     pub fn fingerprint(&self) -> String {
         let text = format!(
-            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.listen,
             self.key_manager,
+            self.jwt_issuers,
             self.token_cache,
             self.revocation,
             self.response_cache,

@@ -13,6 +13,7 @@ mod fingerprint;
 mod headers;
 mod hidden;
 mod include;
+mod jwt_issuer;
 mod key_manager;
 mod keystore;
 mod limits;
@@ -47,10 +48,10 @@ pub use revocation::{BrokerSettings, RevocationListSettings, RevocationSettings}
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ApiSettings, ClientCertificate, ClientSettings, CredentialBearer,
-    CredentialEncoding, CredentialSettings, EndpointSettings, GrantSettings, KeyManagerSettings,
-    LimitSettings, LogFormat, LogLevel, LogSettings, OAuth2Settings, PrivateKeyJwtSettings,
-    ProcessSettings, RefreshSettings, ResponseCacheSettings, Settings, TierSettings, TlsSettings,
-    TokenCacheSettings, TracingSettings,
+    CredentialEncoding, CredentialSettings, EndpointSettings, GrantSettings, JwtIssuerSettings,
+    KeyManagerSettings, KeySource, LimitSettings, LogFormat, LogLevel, LogSettings, OAuth2Settings,
+    PrivateKeyJwtSettings, ProcessSettings, RefreshSettings, ResponseCacheSettings, Settings,
+    TierSettings, TlsSettings, TokenCacheSettings, TracingSettings,
 };
 pub use upstream::{
     Balance, BreakerSettings, EjectionSettings, ExpectedStatus, HashKey, HealthCheckSettings,

@@ -136,7 +136,7 @@ pub fn warn_if_readable(section: &Section<'_>, place: &Place, path: &Path) {
 }
 
 /// A device in the place of a file must not be read without end.
-fn read_bounded(path: &Path) -> std::io::Result<String> {
+pub fn read_bounded(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     /// Bytes; far more than any key or token has.
     const MOST: u64 = 64 * 1024;

@@ -7,7 +7,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Listen, RevocationSettings, upstream::UpstreamSettings};
 use crate::domain::{
-    ErrorFormat, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits, TierBook,
+    ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits,
+    TierBook, VerifyingKey,
 };
 
 /// A whole configuration.
@@ -15,6 +16,7 @@ pub struct Settings {
     pub listen: Listen,
     /// `None` when no route asks for a token.
     pub key_manager: Option<KeyManagerSettings>,
+    pub jwt_issuers: Vec<JwtIssuerSettings>,
     pub token_cache: TokenCacheSettings,
     /// `None`: nobody tells.
     pub revocation: Option<RevocationSettings>,
@@ -66,6 +68,32 @@ impl EndpointSettings {
             Self::At(url) | Self::DiscoveredFrom(url) => url,
         }
     }
+}
+
+/// `[[jwt_issuer]]`: whose JWTs are believed by their signature. A reload that leaves it equal keeps
+/// its keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JwtIssuerSettings {
+    /// `iss`, letter by letter.
+    pub issuer: String,
+    pub keys: KeySource,
+    pub expected: Expected,
+    /// Whether the key manager is asked as well.
+    pub introspect: bool,
+    /// How often the keys are asked for, if they come from somewhere else.
+    pub refresh: Duration,
+    /// For the way there.
+    pub tls: TlsSettings,
+}
+
+/// Where the keys of an issuer are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeySource {
+    Fixed(Vec<VerifyingKey>),
+    /// A JWK Set (RFC 7517).
+    At(Uri),
+    /// In the metadata of this issuer (RFC 8414, OpenID Connect Discovery).
+    DiscoveredFrom(Uri),
 }
 
 /// `[keymanager.tls]`: for all connections to the key manager.

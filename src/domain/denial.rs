@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{KeyType, Methods, Reason, TierKind};
+use super::{JwtFault, KeyType, Methods, Reason, TierKind};
 
 /// Why a caller is refused. Nothing of the request is repeated in what this renders to, except the
 /// scopes that the route's own configuration names.
@@ -11,6 +11,7 @@ pub enum Denial {
     /// The request has no one reading: where it ends is anybody's guess.
     Ambiguous,
     AudienceMismatch,
+    BadJwt(JwtFault),
     BodyTooLarge,
     Expired,
     HeaderTooLarge,
@@ -111,6 +112,7 @@ impl Denial {
             Self::TlsNeeded { .. } => StatusCode::PERMANENT_REDIRECT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::AudienceMismatch
+            | Self::BadJwt(_)
             | Self::Expired
             | Self::Inactive { .. }
             | Self::IssuerMismatch
@@ -124,7 +126,15 @@ impl Denial {
 
     pub fn reason(&self) -> Reason {
         match self {
-            Self::AudienceMismatch => Reason::AudienceMismatch,
+            Self::AudienceMismatch | Self::BadJwt(JwtFault::Audience) => Reason::AudienceMismatch,
+            Self::BadJwt(JwtFault::Malformed) => Reason::JwtMalformed,
+            Self::BadJwt(JwtFault::Algorithm) => Reason::JwtAlgorithm,
+            Self::BadJwt(JwtFault::UnknownKey) => Reason::JwtUnknownKey,
+            Self::BadJwt(JwtFault::BadSignature) => Reason::JwtBadSignature,
+            Self::BadJwt(JwtFault::UnknownIssuer) => Reason::UnknownIssuer,
+            Self::BadJwt(JwtFault::NotAnAccessToken) | Self::WrongTokenType => {
+                Reason::WrongTokenType
+            }
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::HeaderTooLarge => Reason::HeaderTooLarge,
             Self::RateLimited { .. } => Reason::RateLimited,
@@ -163,7 +173,6 @@ impl Denial {
             Self::UnknownTier => Reason::UnknownTier,
             Self::TokenTooLong => Reason::TokenTooLong,
             Self::UnknownExpectation => Reason::UnknownExpectation,
-            Self::WrongTokenType => Reason::WrongTokenType,
         }
     }
 
@@ -174,6 +183,7 @@ impl Denial {
             Self::MultipleTokens | Self::TokenTooLong => Some(Challenge::InvalidRequest),
             Self::InsufficientScope { .. } => Some(Challenge::InsufficientScope),
             Self::AudienceMismatch
+            | Self::BadJwt(_)
             | Self::Expired
             | Self::Inactive { .. }
             | Self::IssuerMismatch
@@ -209,7 +219,14 @@ impl Denial {
     /// One sentence for people, of the characters that RFC 6750 §3 allows in `error_description`.
     pub fn detail(&self) -> &'static str {
         match self {
-            Self::AudienceMismatch => "The access token is meant for another audience",
+            Self::AudienceMismatch | Self::BadJwt(JwtFault::Audience) => {
+                "The access token is meant for another audience"
+            }
+            Self::BadJwt(JwtFault::NotAnAccessToken) | Self::WrongTokenType => {
+                "This kind of token is not accepted as a bearer token"
+            }
+            Self::BadJwt(JwtFault::UnknownIssuer) => "The access token is not one of this service",
+            Self::BadJwt(_) => "The access token cannot be trusted",
             Self::BodyTooLarge => "The body is longer than is allowed here",
             Self::HeaderTooLarge => "The header is larger than is allowed",
             Self::RateLimited { .. } => "Too many requests: try again later",
@@ -247,7 +264,6 @@ impl Denial {
             Self::TlsNeeded { .. } => "This is served with TLS only",
             Self::TokenTooLong => "The access token is too long",
             Self::UnknownExpectation => "Only 100-continue can be expected here",
-            Self::WrongTokenType => "This kind of token is not accepted as a bearer token",
         }
     }
 

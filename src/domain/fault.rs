@@ -75,6 +75,7 @@ const OVER_QUOTA: &str = "You have exceeded your quota";
 
 impl Fault {
     /// For every reason, so that a new one has to be thought of here.
+    #[allow(clippy::too_many_lines)] // a list
     pub const fn of(reason: Reason, outage: OutageStyle) -> Self {
         match reason {
             Reason::NoToken => Self::MISSING_CREDENTIALS,
@@ -83,11 +84,16 @@ impl Fault {
             | Reason::Inactive
             | Reason::InactiveCached
             | Reason::IssuerMismatch
+            | Reason::JwtAlgorithm
+            | Reason::JwtBadSignature
+            | Reason::JwtMalformed
+            | Reason::JwtUnknownKey
             | Reason::MalformedToken
             | Reason::MultipleTokens
             | Reason::NotYetValid
             | Reason::Revoked
             | Reason::TokenTooLong
+            | Reason::UnknownIssuer
             | Reason::WrongTokenType => Self::INVALID_CREDENTIALS,
             Reason::InsufficientScope => Self::INSUFFICIENT_SCOPE,
             Reason::NoClientId => Self::UNCLASSIFIED,
@@ -109,6 +115,7 @@ impl Fault {
             | Reason::IntrospectionClientRefused
             | Reason::IntrospectionNotReady
             | Reason::IntrospectionOverloaded
+            | Reason::JwtKeysUnavailable
             | Reason::SubscriptionsNotReady => Self::outage(outage),
             Reason::NoUpstream
             | Reason::UpstreamConnect

@@ -1,19 +1,17 @@
-//! What the key manager said of a token: the answer of RFC 7662 §2.2, read strictly.
+//! What is known of a token: the answer of RFC 7662 §2.2, or what a JWT says, read strictly.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{
     UnixSeconds,
     claims::{Claims, Span},
+    jwt::VouchedBy,
+    members::{self, MAX_MEMBERS, Members},
 };
 
-/// Most members that an answer may have.
-const MAX_MEMBERS: usize = 256;
-
-/// The key manager's word on a token.
+/// The word on a token: the key manager's or, where the token is signed, its issuer's.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     Inactive,
@@ -35,6 +33,8 @@ pub struct Grant {
     not_before: Option<Seconds>,
     issued_at: Option<Seconds>,
     bearer_access_token: bool,
+    /// `None`: the key manager.
+    vouched_by: Option<Arc<VouchedBy>>,
 }
 
 /// A string of the answer.
@@ -103,34 +103,13 @@ impl Verdict {
     /// [`BadAnswer`] for everything that RFC 7662 does not allow; of an inactive answer only
     /// `active` is looked at.
     pub fn parse(body: &[u8]) -> Result<Self, BadAnswer> {
-        let members = match serde_json::from_slice::<Members>(body) {
-            Ok(Members(members)) => members?,
-            Err(_) => return Err(BadAnswer::NotAJsonObject),
-        };
-        let get = |name: &str| {
-            members
-                .iter()
-                .find(|(member, _)| member == name)
-                .map(|(_, value)| value)
-                .filter(|value| !value.is_null())
-        };
-        match get("active") {
+        let members = members::read(body)?;
+        match members::get(&members, "active") {
             Some(Value::Bool(false)) => return Ok(Self::Inactive),
             Some(Value::Bool(true)) => {}
             _ => return Err(BadAnswer::NoBooleanActive),
         }
-        let claims = Claims::new(&members);
-        let scope = scope(get("scope"))?;
-        Ok(Self::Active(Arc::new(Grant {
-            scope: Text::new(&claims, "scope", scope),
-            issuer: Text::new(&claims, "iss", text("iss", get("iss"))?.map(Cow::Borrowed)),
-            audience: audience(&claims, get("aud"))?,
-            expires_at: time("exp", get("exp"))?.map(Seconds::new),
-            not_before: time("nbf", get("nbf"))?.map(Seconds::new),
-            issued_at: time("iat", get("iat"))?.map(Seconds::new),
-            bearer_access_token: is_bearer_access_token(get)?,
-            claims,
-        })))
+        Ok(Self::Active(Arc::new(Grant::new(&members, None)?)))
     }
 }
 
@@ -148,6 +127,42 @@ impl Text {
 }
 
 impl Grant {
+    /// What a token says by its members; `vouched_by` if they are signed.
+    ///
+    /// # Errors
+    /// One of the members that the gateway reads has the wrong type.
+    pub(super) fn new(
+        members: &Members,
+        vouched_by: Option<Arc<VouchedBy>>,
+    ) -> Result<Self, BadAnswer> {
+        let get = |name: &str| members::get(members, name);
+        let claims = Claims::new(members);
+        let scope = scope(get("scope"))?;
+        Ok(Self {
+            scope: Text::new(&claims, "scope", scope),
+            issuer: Text::new(&claims, "iss", text("iss", get("iss"))?.map(Cow::Borrowed)),
+            audience: audience(&claims, get("aud"))?,
+            expires_at: time("exp", get("exp"))?.map(Seconds::new),
+            not_before: time("nbf", get("nbf"))?.map(Seconds::new),
+            issued_at: time("iat", get("iat"))?.map(Seconds::new),
+            bearer_access_token: is_bearer_access_token(get)?,
+            claims,
+            vouched_by,
+        })
+    }
+
+    /// Whose signature vouches for all this; `None`: the key manager said it.
+    pub fn vouched_by(&self) -> Option<&VouchedBy> {
+        self.vouched_by.as_deref()
+    }
+
+    /// Whether the signature that vouched for it is one of a key that is no good any more.
+    pub fn is_withdrawn(&self) -> bool {
+        self.vouched_by
+            .as_ref()
+            .is_some_and(|vouched_by| vouched_by.is_withdrawn())
+    }
+
     /// Whether the token may be used as a bearer token: not a refresh token, not another scheme's,
     /// and not bound to a key or certificate (RFC 7800 `cnf`), since nobody checked that proof.
     pub fn is_bearer_access_token(&self) -> bool {
@@ -221,44 +236,6 @@ impl Grant {
     }
 }
 
-/// All members in their order, or why they cannot be taken.
-struct Members(Result<Vec<(String, Value)>, BadAnswer>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members: Vec<(String, Value)> = Vec::new();
-        let mut fault = None;
-        // Names arrive decoded, so `\u0061ctive` beside `active` is a duplicate too.
-        while let Some(name) = map.next_key::<String>()? {
-            if fault.is_some() {
-                map.next_value::<de::IgnoredAny>()?;
-                continue;
-            }
-            if members.iter().any(|(other, _)| *other == name) {
-                fault = Some(BadAnswer::DuplicateMember);
-            } else if members.len() == MAX_MEMBERS {
-                fault = Some(BadAnswer::TooManyMembers);
-            }
-            members.push((name, map.next_value()?));
-        }
-        Ok(Members(fault.map_or(Ok(members), Err)))
-    }
-}
-
 /// A `NumericDate`. Integers of any size are taken (some servers say "never" by the largest one);
 /// a fraction is cut off; anything that is not a number is refused.
 fn time(member: &'static str, value: Option<&Value>) -> Result<Option<UnixSeconds>, BadAnswer> {
@@ -324,7 +301,9 @@ fn is_bearer_access_token<'a>(get: impl Fn(&str) -> Option<&'a Value>) -> Result
     let kind = |member| {
         let kind = text(member, get(member))?;
         Ok(kind.is_none_or(|kind| {
-            kind.eq_ignore_ascii_case("bearer") || kind.eq_ignore_ascii_case("access_token")
+            ["bearer", "access_token", "access"]
+                .iter()
+                .any(|word| kind.eq_ignore_ascii_case(word))
         }))
     };
     Ok(get("cnf").is_none() && kind("token_type")? && kind("token_use")?)

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`AccessToken`] | what the caller sent, borrowed from the request |
 //! | [`TokenKey`] | its keyed digest, the only form that is stored or logged |
-//! | [`Verdict`], [`Grant`] | what the key manager said of it (RFC 7662) |
+//! | [`Verdict`], [`Grant`] | what the key manager said of it (RFC 7662), or its issuer signed |
+//! | [`Jwt`], [`VerifyingKey`] | a token that says so itself, and what proves it |
 //! | [`Access`], [`Policy`] | what a route asks for |
 //! | [`Permit`] | proof that it was met |
 //! | [`Denial`] | why it was not |
@@ -32,6 +33,8 @@ mod grpc;
 mod header_match;
 mod header_rules;
 mod host_pattern;
+mod jwt;
+mod members;
 mod method;
 mod network;
 mod path;
@@ -64,6 +67,7 @@ pub use grpc::{Grpc, grpc_status, grpc_timeout};
 pub use header_match::HeaderMatch;
 pub use header_rules::{HeaderChanges, HeaderRules, Way, is_untouchable};
 pub use host_pattern::HostPattern;
+pub use jwt::{Expected, Jwt, JwtAlgorithm, JwtFault, KeySet, NotAKeySet, VerifyingKey, VouchedBy};
 pub use method::{KnownMethod, Methods};
 pub use network::{Network, any_contains};
 pub use path::{MalformedPath, RequestPath};

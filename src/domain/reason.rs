@@ -80,6 +80,16 @@ reasons! {
     AudienceMismatch = "audience_mismatch", Deny;
     /// Not a bearer access token: a refresh token, or one bound to a key that was not proved.
     WrongTokenType = "wrong_token_type", Deny;
+    /// The token is a JWT, and not what an access token has to be.
+    JwtMalformed = "jwt_malformed", Deny;
+    /// It is signed in a way that is not allowed.
+    JwtAlgorithm = "jwt_algorithm", Deny;
+    /// It is signed with a key that its issuer does not publish.
+    JwtUnknownKey = "jwt_unknown_key", Deny;
+    /// Its signature is wrong.
+    JwtBadSignature = "jwt_bad_signature", Deny;
+    /// No issuer of the configuration made the token, and there is no key manager to ask.
+    UnknownIssuer = "unknown_issuer", Deny;
     /// The token lacks a scope that the route asks for.
     InsufficientScope = "insufficient_scope", Deny;
     /// The token names no client, so nothing can be said about its subscriptions.
@@ -144,6 +154,8 @@ reasons! {
     SubscriptionsNotReady = "subscriptions_not_ready", Error;
     /// The tier of the subscription, or of the application, is not known.
     UnknownTier = "unknown_tier", Error;
+    /// The keys of the token's issuer have not been had yet.
+    JwtKeysUnavailable = "jwt_keys_unavailable", Error;
     /// Too many requests are under way.
     Overloaded = "overloaded", Error;
     /// Every address of the upstream is out.

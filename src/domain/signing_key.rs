@@ -1,7 +1,7 @@
 //! A private key that signs JWTs (RFC 7515), for `private_key_jwt`.
 //!
 //! Signing three fixed algorithms with the library that does our hashing anyway is less than a JWT
-//! library would bring in; nothing is ever verified here.
+//! library would bring in.
 
 use std::{fmt, sync::Arc};
 

@@ -5,7 +5,7 @@ use pingora::{ErrorSource, ErrorType};
 
 use super::{attempt, limits::TOO_LARGE};
 use crate::{
-    auth::Unavailable,
+    auth::{NoVerdict, Unavailable},
     domain::{Denial, Reason},
 };
 
@@ -66,6 +66,15 @@ impl From<Unavailable> for Refusal {
                 unavailable.reason(),
                 unavailable.detail(),
             )
+        }
+    }
+}
+
+impl From<NoVerdict> for Refusal {
+    fn from(why: NoVerdict) -> Self {
+        match why {
+            NoVerdict::Unavailable(unavailable) => unavailable.into(),
+            NoVerdict::Untrusted(fault) => Denial::BadJwt(fault).into(),
         }
     }
 }

@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 
 use super::{Snapshot, context::Context, refusal::Refusal};
 use crate::{
-    auth::{Moment, Unavailable},
-    domain::{AccessToken, Grant, Policy, Secret, UnixSeconds, Verdict},
+    auth::{Moment, NoVerdict, Unavailable},
+    domain::{AccessToken, Denial, Grant, Policy, Secret, UnixSeconds, Verdict},
     telemetry::TraceContext,
 };
 
@@ -171,8 +171,9 @@ impl Watched {
                     }
                     (due, doubted) = (Instant::now() + self.longest_use(), None);
                 }
+                Err(NoVerdict::Untrusted(fault)) => return Denial::BadJwt(fault).into(),
                 // An answer is used twice as long, and then not without another one.
-                Err(unavailable) => {
+                Err(NoVerdict::Unavailable(unavailable)) => {
                     let since = *doubted.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.longest_use() {
                         return unavailable.into();
@@ -200,7 +201,7 @@ impl Watched {
         Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
     }
 
-    async fn ask(&self) -> Result<Verdict, Unavailable> {
+    async fn ask(&self) -> Result<Verdict, NoVerdict> {
         let verifier = self.current.load().verifier.clone();
         let verifier = verifier.ok_or(Unavailable::Lost)?;
         // It has been one before.

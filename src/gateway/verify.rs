@@ -11,11 +11,12 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    auth::Verified,
+    auth::{From, NoVerdict, Verified},
     domain::{Denial, UnixSeconds, Verdict},
 };
 
-/// What is known of the request's token; asks the key manager where nothing is.
+/// What is known of the request's token; where nothing is, its signature is looked at, or the key
+/// manager asked.
 ///
 /// # Errors
 /// There is no token to look at, or no answer about it.
@@ -30,7 +31,7 @@ pub async fn verify(
     };
     let token = route.token(&request.headers, request.uri.query())?;
     let Some(verifier) = &snapshot.verifier else {
-        // The configuration has no protected route without a key manager.
+        // The configuration has no protected route without somebody who judges tokens.
         return Err(crate::auth::Unavailable::Lost.into());
     };
     let (key, known) = verifier.recall(token, context.started.instant);
@@ -49,13 +50,25 @@ pub async fn verify(
         span: context.trace.child(),
     });
     let result = verifier.fetch(key, token, &asked.span).await;
-    context.wait = asked.since.elapsed();
+    let waited = asked.since.elapsed();
+    let by_itself = matches!(
+        &result,
+        Ok(Verified {
+            from: From::Signature,
+            ..
+        }) | Err(NoVerdict::Untrusted(_))
+    );
+    match by_itself {
+        // Nobody was asked.
+        true => context.asked = None,
+        false => context.wait = waited,
+    }
     let verified = result?;
     check_id(snapshot, &verified, now)?;
     Ok(verified)
 }
 
-/// Whether the token was revoked by its `jti`, where the key manager tells it.
+/// Whether the token was revoked by its `jti`, where the key manager or the token tells it.
 fn check_id(snapshot: &Snapshot, verified: &Verified, now: UnixSeconds) -> Result<(), Denial> {
     if snapshot.revocations.is_empty() {
         return Ok(());

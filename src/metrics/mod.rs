@@ -8,6 +8,7 @@
 mod broker;
 mod grid;
 mod issuer;
+mod jwt;
 mod listeners;
 mod maker;
 mod rate;
@@ -28,6 +29,7 @@ pub use broker::{BrokerMetrics, RevocationMetrics};
 pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
 };
+pub use jwt::{JwtMetrics, JwtResult, KeysResult};
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use rate::RateLimitMetrics;
 pub use response_cache::{CacheResult, ResponseCacheMetrics};
@@ -41,6 +43,7 @@ use crate::{
 };
 use broker::BrokerFamilies;
 use issuer::IssuerFamilies;
+use jwt::JwtFamilies;
 
 use maker::Maker;
 use rate::RateLimitFamilies;
@@ -53,6 +56,7 @@ pub struct Metrics {
     registry: Registry,
     routes: RouteFamilies,
     issuers: IssuerFamilies,
+    jwt: JwtFamilies,
     upstreams: UpstreamFamilies,
     rate_limits: RateLimitFamilies,
     brokers: BrokerFamilies,
@@ -127,6 +131,7 @@ impl Metrics {
         Ok(Self {
             routes: RouteFamilies::new(&maker)?,
             issuers: IssuerFamilies::new(&maker)?,
+            jwt: JwtFamilies::new(&maker)?,
             upstreams: UpstreamFamilies::new(&maker)?,
             rate_limits: RateLimitFamilies::new(&maker)?,
             brokers: BrokerFamilies::new(&maker)?,
@@ -168,6 +173,16 @@ impl Metrics {
     /// The handles of a key manager.
     pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {
         self.issuers.issuer(name)
+    }
+
+    /// The handles of an issuer of JWTs.
+    pub fn jwt_issuer(&self, name: &str) -> Arc<JwtMetrics> {
+        self.jwt.issuer(name)
+    }
+
+    /// Those of all issuers of JWTs.
+    pub fn jwt_issuers(&self) -> Vec<Arc<JwtMetrics>> {
+        self.jwt.all()
     }
 
     /// The handles of an upstream.

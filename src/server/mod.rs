@@ -2,6 +2,7 @@
 
 mod entrances;
 mod events;
+mod judges;
 mod reload;
 mod shutdown;
 mod site;

@@ -1,20 +1,21 @@
 //! From settings to a snapshot, with what lives on from one configuration to the next: the token
-//! cache, and the connections to a key manager that stays the same.
+//! cache, and those who judge tokens and stay the same.
 
-use std::{net::ToSocketAddrs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
     StartFailure,
     events::{self, Events, Prepared},
+    judges::{Judges, Work},
 };
 use crate::{
-    auth::{KeyManager, Readiness, Revocations, TokenCache, Upkeep, Verifier},
-    config::{KeyManagerSettings, Settings, TokenCacheSettings, UpstreamSettings},
+    auth::{Readiness, Revocations, TokenCache},
+    config::{Settings, TokenCacheSettings, UpstreamSettings},
     gateway::{Parts, Snapshot},
     limits::{Limiters, TierCounts},
     metrics::Metrics,
@@ -26,8 +27,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Current {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// `None`: no key manager is needed.
-    pub readiness: Arc<ArcSwapOption<Readiness>>,
+    pub readiness: Arc<ArcSwap<Readiness>>,
 }
 
 /// The configuration in force, with what it stands on.
@@ -35,13 +35,13 @@ pub struct Site {
     pub current: Current,
     base: Arc<Base>,
     ground: Arc<Ground>,
-    /// Of the first key manager, until there is a runtime for it.
-    waiting: Option<Work>,
+    /// Of the first configuration, until there is a runtime for it.
+    waiting: Vec<Work>,
     /// Of upstreams, until there is a runtime for it.
     upstream_upkeep: Option<upstream::Upkeep>,
     /// That upkeep; it ends with this.
     following: JoinSet<()>,
-    /// The upkeep of this key manager and, for a moment, of those before.
+    /// The upkeep of this key manager and these issuers and, for a moment, of those before.
     tasks: JoinSet<()>,
     events: Events,
     /// Those of the first configuration, until the gateway runs.
@@ -65,21 +65,8 @@ struct Ground {
     lives: TokenCacheSettings,
     cache: Arc<TokenCache>,
     limiters: Limiters,
-    asking: Option<Asking>,
+    judges: Judges,
 }
-
-/// A key manager in use.
-#[derive(Clone)]
-struct Asking {
-    settings: KeyManagerSettings,
-    client: Arc<KeyManager>,
-    readiness: Arc<Readiness>,
-    /// Says when the upkeep is to end; its end too is a word.
-    stop: Arc<watch::Sender<bool>>,
-}
-
-/// Work in the background, and who may end it.
-struct Work(Upkeep, watch::Receiver<bool>);
 
 /// A configuration that can be taken up.
 pub struct Next {
@@ -89,8 +76,8 @@ pub struct Next {
     response_cache_bytes: usize,
     /// See [`Settings::fingerprint`].
     fingerprint: String,
-    /// Of a key manager that is new.
-    upkeep: Option<Work>,
+    /// Of a key manager and issuers that are new.
+    upkeep: Vec<Work>,
     events: Option<Prepared>,
 }
 
@@ -125,7 +112,7 @@ impl Site {
         Ok(Self {
             current: Current {
                 snapshot: Arc::new(ArcSwap::from_pointee(next.snapshot)),
-                readiness: Arc::new(ArcSwapOption::new(next.ground.readiness())),
+                readiness: Arc::new(ArcSwap::from_pointee(next.ground.judges.readiness())),
             },
             events: Events::new(Arc::clone(&base.revocations)),
             waiting_events: next.events,
@@ -144,7 +131,7 @@ impl Site {
 
     /// Starts the work in the background of the first configuration. Needs a runtime.
     pub fn start(&mut self) {
-        let work = self.waiting.take();
+        let work = std::mem::take(&mut self.waiting);
         self.spawn(work);
         if let Some(upkeep) = self.upstream_upkeep.take() {
             self.following.spawn(upkeep.run());
@@ -166,60 +153,61 @@ impl Site {
             .unwrap_or_else(|_| Err(anyhow::anyhow!("building the configuration failed").into()))
     }
 
-    /// Puts a configuration into force. A new key manager must be ready to be asked before that.
+    /// Puts a configuration into force. A new key manager must be ready to be asked before that, and
+    /// the keys of a new issuer must have come.
     ///
     /// # Errors
     /// It is not ready in time; what is in force stays as it is.
     pub async fn take_up(&mut self, mut next: Next) -> Result<(), NotReady> {
-        let work = next.upkeep.take();
+        let work = std::mem::take(&mut next.upkeep);
         // One that is in use already may be out of reach: that must not keep routes from changing.
-        let is_new = work.is_some();
+        let is_new = !work.is_empty();
         self.spawn(work);
-        let readiness = next.ground.readiness();
-        if let Some(readiness) = readiness.as_ref().filter(|_| is_new) {
-            wait_until_ready(readiness).await?;
+        let readiness = next.ground.judges.readiness();
+        if is_new {
+            wait_until_ready(&readiness).await?;
         }
         self.base.follow(&next.snapshot);
         self.current.snapshot.store(Arc::new(next.snapshot));
         self.base.metrics.reload.in_force(&next.fingerprint);
         self.base.response_cache.resize(next.response_cache_bytes);
-        self.current.readiness.store(readiness);
+        self.current.readiness.store(Arc::new(readiness));
         self.events.follow(next.events);
-        self.ground = Arc::new(next.ground);
+        let before = std::mem::replace(&mut self.ground, Arc::new(next.ground));
+        before.judges.retire_all_but(&self.ground.judges);
         while self.tasks.try_join_next().is_some() {}
         Ok(())
     }
 
     /// Ends the work in the background, and waits for its end.
     pub async fn stop(mut self) {
-        if let Some(asking) = &self.ground.asking {
-            // Nobody listens where there is nothing to do.
-            let _ = asking.stop.send(true);
-        }
+        self.ground.judges.stop();
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn spawn(&mut self, work: Option<Work>) {
-        if let Some(Work(upkeep, stop)) = work {
-            self.tasks.spawn(upkeep.run(stop));
+    fn spawn(&mut self, work: Vec<Work>) {
+        for work in work {
+            self.tasks.spawn(work.run());
         }
     }
 }
 
-/// A new key manager's endpoints are not found, or it gives us no token.
+/// A new key manager's endpoints are not found, or it gives us no token; or a new issuer's keys are
+/// not to be had.
 pub struct NotReady;
 
 impl std::fmt::Display for NotReady {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "the new key manager is not ready to be asked: its endpoints, or a token of our own, \
-             were not to be had in time",
+            "the new key manager is not ready to be asked, or the keys of a new issuer are not \
+             there: its endpoints, a token of our own, or the keys were not to be had in time",
         )
     }
 }
 
 async fn wait_until_ready(readiness: &Readiness) -> Result<(), NotReady> {
-    const PATIENCE: Duration = Duration::from_secs(10);
+    /// Less than the time after which the admin listener gives a client up.
+    const PATIENCE: Duration = Duration::from_secs(8);
     const PAUSE: Duration = Duration::from_millis(20);
     let ready = async {
         while !readiness.is_ready() {
@@ -233,25 +221,14 @@ async fn wait_until_ready(readiness: &Readiness) -> Result<(), NotReady> {
 
 impl Base {
     fn prepare(&self, settings: Settings, ground: Option<&Ground>) -> Result<Next, StartFailure> {
-        let (asking, upkeep) = match &settings.key_manager {
-            Some(key_manager) => self.asking(key_manager, ground)?,
-            None => (None, None),
-        };
+        let before = ground.map(|ground| &ground.judges);
+        let (judges, upkeep) = Judges::new(&settings, before, &self.metrics)?;
         let lives = settings.token_cache.clone();
         let cache = match ground.filter(|ground| ground.lives == lives) {
             Some(ground) => Arc::clone(&ground.cache),
             None => Arc::new(TokenCache::new(&lives, Arc::clone(&self.metrics))),
         };
-        let verifier = asking.as_ref().map(|asking| {
-            Arc::new(Verifier::new(
-                &asking.settings,
-                &lives,
-                &self.seed,
-                Arc::clone(&asking.client) as Arc<_>,
-                Arc::clone(&cache),
-                &self.metrics,
-            ))
-        });
+        let verifier = judges.verifier(&lives, &self.seed, &cache, &self.metrics);
         let fingerprint = settings.fingerprint();
         let response_cache_bytes = settings.response_cache.max_bytes;
         let before = ground.map(|ground| &ground.limiters);
@@ -275,7 +252,7 @@ impl Base {
                 lives,
                 cache,
                 limiters,
-                asking,
+                judges,
             },
             upkeep,
             events,
@@ -297,48 +274,5 @@ impl Base {
     fn follow(&self, snapshot: &Snapshot) {
         self.revocations.follow(snapshot.verifier());
         self.upstreams.publish(snapshot.upstreams().to_vec());
-    }
-
-    /// The key manager in use where it stays the same, else a new one with its work.
-    fn asking(
-        &self,
-        settings: &KeyManagerSettings,
-        ground: Option<&Ground>,
-    ) -> Result<(Option<Asking>, Option<Work>), StartFailure> {
-        let known = ground.and_then(|ground| ground.asking.as_ref());
-        if let Some(known) = known.filter(|known| known.settings == *settings) {
-            return Ok((Some(known.clone()), None));
-        }
-        check_name(settings)?;
-        let (client, upkeep) = KeyManager::new(settings, &self.metrics)?;
-        let (stop, stopped) = watch::channel(false);
-        let asking = Asking {
-            settings: settings.clone(),
-            readiness: Arc::new(client.readiness()),
-            client: Arc::new(client),
-            stop: Arc::new(stop),
-        };
-        let work = (!upkeep.is_idle()).then_some(Work(upkeep, stopped));
-        Ok((Some(asking), work))
-    }
-}
-
-impl Ground {
-    fn readiness(&self) -> Option<Arc<Readiness>> {
-        Some(Arc::clone(&self.asking.as_ref()?.readiness))
-    }
-}
-
-/// A key manager whose name nobody knows is a typo more often than an outage.
-fn check_name(key_manager: &KeyManagerSettings) -> Result<(), StartFailure> {
-    let url = key_manager.endpoint.url();
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let address = (host, 0)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next());
-    match address {
-        Some(_) => Ok(()),
-        None => Err(StartFailure::KeyManagerUnknown(host.to_owned())),
     }
 }

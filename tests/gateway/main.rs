@@ -11,6 +11,7 @@ mod forwarding;
 mod framing;
 mod headers;
 mod http2;
+mod jwt;
 mod key_manager;
 mod limits;
 mod listeners;
