@@ -17,14 +17,18 @@ pub fn pattern(template: &str) -> Result<String, &'static str> {
             _ => {
                 let start = pattern.len();
                 add_segment(segment, &mut names, &mut pattern)?;
-                if matches!(&pattern[start..], "." | "..") {
-                    return Err("it has a dot segment");
+                match &pattern[start..] {
+                    "." | ".." => return Err("it has a dot segment"),
+                    added if added.starts_with(':') => return Err(AFTER_COLON),
+                    _ => {}
                 }
             }
         }
     }
     Ok(pattern)
 }
+
+const AFTER_COLON: &str = "a segment that begins with `:` cannot be told from a parameter";
 
 /// Parameters get names that a pattern can have, and each its own.
 fn add_segment(
@@ -43,9 +47,6 @@ fn add_segment(
         pattern.push('}');
         names.push(name);
         rest = behind;
-    }
-    if pattern.ends_with('/') && rest.starts_with(':') {
-        return Err("a segment that begins with `:` cannot be told from a parameter");
     }
     add_literal(rest, pattern)
 }
@@ -177,6 +178,8 @@ mod tests {
             "/a%2fb",
             "/a%",
             "/:x",
+            "/%3Ax",
+            "/:{x}",
             "/a;b",
         ] {
             assert!(pattern(template).is_err(), "{template}");

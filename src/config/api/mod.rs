@@ -25,8 +25,9 @@ use operation::Reader;
 const KEY: &str = "api";
 
 /// Keys of a route that an API may say for all of its operations.
-const FOR_ALL: [&str; 17] = [
+const FOR_ALL: [&str; 21] = [
     "api",
+    "api_tier",
     "audience",
     "compression",
     "cors",
@@ -40,9 +41,12 @@ const FOR_ALL: [&str; 17] = [
     "max_body_bytes",
     "rate_limits",
     "response_cache",
+    "sandbox_upstream",
+    "tier",
     "timeout",
     "token_header",
     "upstream",
+    "validate_subscriptions",
 ];
 
 /// What one `[[api]]` says beside its document.
@@ -65,6 +69,12 @@ struct Given {
 struct Read {
     document: Rc<Document>,
     offset: usize,
+}
+
+impl Given {
+    fn of_all(&self, key: &str) -> Option<&Entry> {
+        self.for_all.iter().find(|entry| entry.key == key)
+    }
 }
 
 impl Read {

@@ -1,6 +1,6 @@
 //! An operation as the table of a route.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, rc::Rc};
 
 use super::{
     Access, ApiSettings, Document, Entry, Given, Node, Place, Read, Section, Table, Value,
@@ -10,7 +10,16 @@ use super::{
 use crate::openapi::{Endpoints, Operation, base, base_pattern};
 
 /// Keys that a route without token cannot have.
-const OF_TOKENS: [&str; 4] = ["audience", "end_with_token", "forward_token", "issuer"];
+const OF_TOKENS: [&str; 5] = [
+    "audience",
+    "end_with_token",
+    "forward_token",
+    "issuer",
+    "validate_subscriptions",
+];
+
+/// Keys that say where requests go.
+const DESTINATIONS: [&str; 2] = ["upstream", "sandbox_upstream"];
 
 /// Makes routes of the operations of one API.
 pub struct Reader<'a> {
@@ -81,7 +90,6 @@ impl<'a> Reader<'a> {
             );
         }
         self.warn_of_scopes();
-        self.warn_of_absent();
         let operations = routes.len();
         upstreams.put(root);
         put_routes(root, routes, &self.given.place);
@@ -108,8 +116,8 @@ impl<'a> Reader<'a> {
         let mut entries = vec![
             text("name", self.route_name(operation), place),
             texts("methods", [&operation.method.to_owned()], place),
-            forward.upstream,
         ];
+        entries.extend(forward.upstreams);
         if path != sent {
             entries.push(text("rewrite", sent, place));
         }
@@ -120,7 +128,9 @@ impl<'a> Reader<'a> {
             Access::Token(sets) => entries.extend(self.scopes(sets, place)),
         }
         for given in &self.given.for_all {
-            if !(is_public && OF_TOKENS.contains(&&*given.key)) && given.key != "upstream" {
+            if !(is_public && OF_TOKENS.contains(&&*given.key))
+                && !DESTINATIONS.contains(&&*given.key)
+            {
                 entries.push(given.clone());
             }
         }
@@ -136,7 +146,12 @@ impl<'a> Reader<'a> {
         place: &Place,
         entries: &mut Vec<Entry>,
     ) {
-        let is_given = |key: &str| self.given.for_all.iter().any(|entry| entry.key == key);
+        let is_given = |key: &str| self.given.of_all(key).is_some();
+        for (key, tier) in [("api_tier", &self.document.tier), ("tier", &operation.tier)] {
+            if let Some(tier) = tier.as_ref().filter(|_| !is_given(key)) {
+                entries.push(text(key, &tier.value, &self.read.place(&tier.at)));
+            }
+        }
         if let Some(cors) = self.document.cors.as_ref().filter(|_| !is_given("cors")) {
             let place = self.read.place(&cors.at);
             let pages = &cors.value;
@@ -239,26 +254,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn warn_of_absent(&self) {
-        let document = self.document;
-        let sandbox = document
-            .sandbox
-            .as_ref()
-            .and_then(|all| all.servers.first());
-        for (key, at) in [
-            ("x-wso2-sandbox-endpoints", sandbox.map(|server| &server.at)),
-            (
-                "x-wso2-throttling-tier",
-                document.tier.as_ref().map(|tier| &tier.at),
-            ),
-        ] {
-            if let Some(at) = at {
-                let what = format!("`{key}` is not supported");
-                self.section.warn(&self.read.place(at), what, "");
-            }
-        }
-    }
-
     /// `orders.getOrder`, or `orders GET /orders/{id}`.
     fn route_name(&mut self, operation: &Operation) -> String {
         let by_id = operation
@@ -276,49 +271,73 @@ impl<'a> Reader<'a> {
     /// Where an operation's requests go; `None`, once told, when nobody says.
     fn forward(&self, operation: &Operation, upstreams: &mut Upstreams<'_>) -> Option<Forward> {
         let document = self.document;
-        let given = self
-            .given
-            .for_all
-            .iter()
-            .find(|entry| entry.key == "upstream");
         let production = operation
             .production
             .as_ref()
             .or(document.production.as_ref());
-        let server = &document.server;
-        let (upstream, base) = match (given, production, &server.origin) {
-            (Some(given), _, _) => (
-                given.clone(),
+        let sandbox = operation.sandbox.as_ref().or(document.sandbox.as_ref());
+        let given: Vec<Entry> = DESTINATIONS
+            .iter()
+            .filter_map(|key| self.given.of_all(key).cloned())
+            .collect();
+        let (list, base) = if self.given.of_all("upstream").is_some() {
+            (
+                given,
                 document
                     .production
                     .as_ref()
-                    .map_or(&*server.path, |all| path_of(all)),
-            ),
-            (None, Some(endpoints), _) => (
-                upstreams.of_endpoints("upstream", endpoints),
-                path_of(endpoints),
-            ),
-            (None, None, Some(origin)) => {
-                let place = self.read.place(&origin.at);
-                (text("upstream", &origin.value, &place), &*server.path)
+                    .map_or(&*document.server.path, |all| path_of(all)),
+            )
+        } else if production.is_some() || sandbox.is_some() {
+            let mut list = given;
+            if let Some(endpoints) = production {
+                list.push(upstreams.of_endpoints("upstream", endpoints));
             }
-            (None, None, None) => {
-                let hint = "say so in [[api]], for instance upstream = \"http://127.0.0.1:9000\"";
-                self.section.error(
-                    &self.section.place,
-                    "the document does not say where the API is",
-                    hint,
-                );
-                return None;
+            if let Some(endpoints) =
+                sandbox.filter(|_| self.given.of_all("sandbox_upstream").is_none())
+            {
+                self.check_paths(production, endpoints);
+                list.push(upstreams.of_endpoints("sandbox_upstream", endpoints));
             }
+            (
+                list,
+                production
+                    .or(sandbox)
+                    .map_or("", |endpoints| path_of(endpoints)),
+            )
+        } else if let Some(origin) = &document.server.origin {
+            let mut list = given;
+            list.push(text(
+                "upstream",
+                &origin.value,
+                &self.read.place(&origin.at),
+            ));
+            (list, &*document.server.path)
+        } else {
+            let hint = "say so in [[api]], for instance upstream = \"http://127.0.0.1:9000\"";
+            let what = "the document does not say where the API is";
+            self.section.error(&self.section.place, what, hint);
+            return None;
         };
         Some(Forward {
-            upstream,
+            upstreams: list,
             base: match &self.given.upstream_path {
                 Some(path) => told_pattern(self.section, &self::base(&path.value), &path.place),
                 None => base_pattern(base).unwrap_or_default(),
             },
         })
+    }
+
+    /// A request is rewritten in one way, whoever calls.
+    fn check_paths(&self, production: Option<&Rc<Endpoints>>, sandbox: &Endpoints) {
+        let differ = production.is_some_and(|production| path_of(production) != path_of(sandbox));
+        if differ && self.given.upstream_path.is_none() {
+            self.section.error(
+                &self.read.place(&sandbox.servers[0].at),
+                "the sandbox endpoint has another path than the production endpoint",
+                "both get the same path: say which by `upstream_path`",
+            );
+        }
     }
 }
 
@@ -330,7 +349,8 @@ fn path_of(endpoints: &Endpoints) -> &str {
 }
 
 struct Forward {
-    upstream: Entry,
+    /// `upstream`, `sandbox_upstream` or both.
+    upstreams: Vec<Entry>,
     /// The path that stands there before the operation's own.
     base: String,
 }
