@@ -1,8 +1,7 @@
 //! Portcullis: an edge gateway that lets a request through only when its OAuth2 token is good.
 //!
-//! The modules stand in one order and use only what is to their left (`tests/tidy.rs` proves it):
-//!
-//! `domain < markup < config < metrics < lifecycle < telemetry < auth < subscription < upstream < response_cache < limits < gateway < listener < admin < server < demo < cli < main`
+//! The modules stand in one order and use only what is to their left: `tests/tidy.rs` has the order and
+//! proves it.
 //!
 //! `ARCHITECTURE.md` tells how a request goes through them.
 

@@ -488,11 +488,12 @@ fn defaults_in_the_file_are_those_of_the_code() {
 
 fn printed(settings: &Settings) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         settings.listen,
         settings.key_manager,
         settings.jwt_issuers,
         settings.token_cache,
+        settings.subscriptions,
         settings.response_cache,
         settings.routes.routes(),
         settings.upstreams,
@@ -526,6 +527,8 @@ fn every_key_of_the_file_is_known() {
                     "no tier is there",
                     "twice",
                     "both say where to ask",
+                    "both say where the subscriptions are",
+                    "both say who asks",
                     "both say which certificate",
                     "both say whom to trust",
                     "the keys are in two places",

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A module may use those to its left, and itself.
-const ORDER: [&str; 21] = [
+const ORDER: &[&str] = &[
     "domain",
     "markup",
     "openapi",
@@ -32,7 +32,7 @@ const ORDER: [&str; 21] = [
 ];
 
 /// Foreign crates, and the modules that may name them.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     (
         "prometheus",
@@ -65,7 +65,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("async_rs", &["feed"]),
     ("async_compat", &["feed"]),
     ("tokio_rustls", &["feed", "listener"]),
-    ("toml", &["config"]),
+    ("toml", &["config", "feed"]),
     ("p12_keystore", &["config"]),
     ("x509_parser", &["config", "upstream"]),
     ("hyper_util", &["auth"]),
@@ -76,6 +76,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "lifecycle",
             "telemetry",
             "auth",
+            "subscription",
             "feed",
             "upstream",
             "response_cache",

@@ -79,6 +79,10 @@ impl Admin {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "waiting for the gateway's own token, the key manager's endpoints, or an issuer's keys\n",
             ),
+            "/readyz" if !self.status.knows_subscriptions() => plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "waiting for the first list of subscriptions\n",
+            ),
             "/readyz" => {
                 let stage = self.lifecycle.stage();
                 let status = match stage.is_ready() {
@@ -245,6 +249,7 @@ mod tests {
             routes: RouteTable::new(Vec::new()).unwrap(),
             upstreams: Vec::new(),
             verifier: None,
+            subscriptions: None,
             errors: ErrorFormat::default(),
             revocations: Arc::new(Revocations::new(&[0; 32], Arc::clone(&metrics.revocation))),
             limits: LimitSettings::default(),

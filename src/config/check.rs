@@ -10,6 +10,7 @@ use super::{
     secret::{self, SecretKeys},
     section::{Names, Placed, Section},
     settings::{AdminSettings, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings},
+    subscriptions::{self, SubscriptionSettings},
     tracing,
     tree::Table,
     upstream::Upstreams,
@@ -46,7 +47,12 @@ pub fn settings(
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
     let revocation = revocation::read(&mut root, &context);
+    let subscriptions = subscriptions::read(&mut root, &context);
+    let of_key_manager = key_manager
+        .as_ref()
+        .and_then(|known| known.validate_subscriptions);
     let common = route::Common {
+        validate_subscriptions: of_key_manager.unwrap_or(subscriptions.validate),
         clock_skew: clock_skew(&mut root),
         response_cache: response_cache::read(&mut root),
         rates: &rates,
@@ -60,7 +66,7 @@ pub fn settings(
     let tracing = tracing::read(&mut root);
     let process = process::read(&mut root);
     if let Some(routes) = &routes {
-        compare(&root, routes, judges);
+        compare(&root, routes, judges, &subscriptions);
     }
     root.finish();
     let routes = routes?;
@@ -70,6 +76,7 @@ pub fn settings(
         jwt_issuers,
         token_cache,
         revocation,
+        subscriptions,
         response_cache: common.response_cache,
         limits,
         errors,
@@ -85,13 +92,21 @@ pub fn settings(
 
 /// What routes need of the rest. `judges`: there is a key manager or an issuer of JWTs, or something has
 /// been said about one.
-fn compare(root: &Section<'_>, routes: &route::Routes, judges: bool) {
+fn compare(
+    root: &Section<'_>,
+    routes: &route::Routes,
+    judges: bool,
+    subscriptions: &SubscriptionSettings,
+) {
     if let (Some((name, place)), false) = (&routes.first_protected, judges) {
         root.error(
             place,
             format!("the route {name:?} asks for a token, but there is no [keyManager]"),
             "add one, or say `public = true`",
         );
+    }
+    if let (Some((name, place)), None) = (&routes.first_validated, &subscriptions.source) {
+        subscriptions::tell_no_source(root, name, place);
     }
     if routes.table.routes().is_empty() {
         root.warn(

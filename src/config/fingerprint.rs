@@ -11,11 +11,12 @@ impl Settings {
     /// on how it was written; secrets have no part in them.
     pub fn fingerprint(&self) -> String {
         let text = format!(
-            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.listen,
             self.key_manager,
             self.jwt_issuers,
             self.token_cache,
+            self.subscriptions,
             self.revocation,
             self.response_cache,
             self.limits,

@@ -23,6 +23,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerS
     let mut section = root.optional_loose_section("keyManager")?;
     let (endpoint, issuer) = endpoint(&mut section);
     let timeout = timeout(&mut section);
+    let validate_subscriptions = section.boolean("validateSubscriptions");
     let token_type_hint = section.text("tokenTypeHint").map(|hint| hint.value);
     let extra_params = section.pairs("extraParams");
     let extra_headers = extra_headers(&mut section);
@@ -59,6 +60,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerS
     Some(KeyManagerSettings {
         name: endpoint.url().authority()?.to_string(),
         endpoint,
+        validate_subscriptions: validate_subscriptions.map(|validate| validate.value),
         timeout,
         token_type_hint,
         extra_params: extra_params.into_iter().map(|pair| pair.value).collect(),

@@ -30,6 +30,7 @@ mod route;
 mod secret;
 mod section;
 mod settings;
+mod subscriptions;
 mod tracing;
 mod tree;
 mod upstream;
@@ -44,15 +45,17 @@ pub use keystore::Keystore;
 pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate, Unusable};
 pub use policies::{PolicyFault, parse as parse_policies};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
+pub use process::ProcessSettings;
 pub use revocation::{BrokerSettings, RevocationListSettings, RevocationSettings};
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ApiSettings, ClientCertificate, ClientSettings, CredentialBearer,
     CredentialEncoding, CredentialSettings, EndpointSettings, GrantSettings, JwtIssuerSettings,
     KeyManagerSettings, KeySource, LimitSettings, LogFormat, LogLevel, LogSettings, OAuth2Settings,
-    PrivateKeyJwtSettings, ProcessSettings, RefreshSettings, ResponseCacheSettings, Settings,
-    TierSettings, TlsSettings, TokenCacheSettings, TracingSettings,
+    PrivateKeyJwtSettings, RefreshSettings, ResponseCacheSettings, Settings, TierSettings,
+    TlsSettings, TokenCacheSettings, TracingSettings,
 };
+pub use subscriptions::{SourcePlace, SourceSettings, SubscriptionSettings, UrlSettings};
 pub use upstream::{
     Balance, BreakerSettings, EjectionSettings, ExpectedStatus, HashKey, HealthCheckSettings,
     Protocol, RetrySettings, ServerSettings, TimeoutSettings, UpstreamSettings,

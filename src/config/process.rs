@@ -2,12 +2,30 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{
-    section::{Placed, Section},
-    settings::ProcessSettings,
-};
+use super::section::{Placed, Section};
 
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// `[process]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// How long the gateway goes on after it has said that it is not ready any more.
+    pub drain_notice: Duration,
+    /// Longest time that connections are waited for at the end.
+    pub drain_limit: Duration,
+    /// Where an old process gives its sockets to a new one.
+    pub upgrade_socket: PathBuf,
+}
+
+impl Default for ProcessSettings {
+    fn default() -> Self {
+        Self {
+            drain_notice: Duration::ZERO,
+            drain_limit: Duration::from_secs(30),
+            upgrade_socket: PathBuf::from("/run/portcullis/upgrade.sock"),
+        }
+    }
+}
 
 pub fn read(root: &mut Section<'_>) -> ProcessSettings {
     let mut section = root.section("process");

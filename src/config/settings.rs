@@ -5,7 +5,9 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Listen, RevocationSettings, upstream::UpstreamSettings};
+use super::{
+    Listen, RevocationSettings, subscriptions::SubscriptionSettings, upstream::UpstreamSettings,
+};
 use crate::domain::{
     ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits,
     TierBook, VerifyingKey,
@@ -18,6 +20,7 @@ pub struct Settings {
     pub key_manager: Option<KeyManagerSettings>,
     pub jwt_issuers: Vec<JwtIssuerSettings>,
     pub token_cache: TokenCacheSettings,
+    pub subscriptions: SubscriptionSettings,
     /// `None`: nobody tells.
     pub revocation: Option<RevocationSettings>,
     pub response_cache: ResponseCacheSettings,
@@ -31,7 +34,7 @@ pub struct Settings {
     pub admin: AdminSettings,
     pub log: LogSettings,
     pub tracing: TracingSettings,
-    pub process: ProcessSettings,
+    pub process: super::ProcessSettings,
 }
 
 /// `[keyManager]`: whom to ask about tokens, and how. A reload that leaves it equal keeps the
@@ -41,6 +44,8 @@ pub struct KeyManagerSettings {
     /// Host and port: the `issuer` label of metrics.
     pub name: String,
     pub endpoint: EndpointSettings,
+    /// Whether clients must have subscribed to the API, where a route does not say; `None`: as for all.
+    pub validate_subscriptions: Option<bool>,
     /// For a whole introspection, connecting included.
     pub timeout: Duration,
     /// `token_type_hint` of RFC 7662 §2.1; not sent when `None`.
@@ -331,27 +336,6 @@ pub struct TierSettings {
     pub by_name: Box<[(Box<str>, RateLimitId)]>,
     /// For tokens that name none, or one that is not there.
     pub default: Option<RateLimitId>,
-}
-
-/// `[process]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProcessSettings {
-    /// How long the gateway goes on after it has said that it is not ready any more.
-    pub drain_notice: Duration,
-    /// Longest time that connections are waited for at the end.
-    pub drain_limit: Duration,
-    /// Where an old process gives its sockets to a new one.
-    pub upgrade_socket: PathBuf,
-}
-
-impl Default for ProcessSettings {
-    fn default() -> Self {
-        Self {
-            drain_notice: Duration::ZERO,
-            drain_limit: Duration::from_secs(30),
-            upgrade_socket: PathBuf::from("/run/portcullis/upgrade.sock"),
-        }
-    }
 }
 
 /// `[tracing]`.

@@ -28,6 +28,7 @@ pub struct Grant {
     claims: Claims,
     scope: Text,
     issuer: Text,
+    client: Text,
     audience: Audience,
     expires_at: Option<Seconds>,
     not_before: Option<Seconds>,
@@ -141,6 +142,7 @@ impl Grant {
         Ok(Self {
             scope: Text::new(&claims, "scope", scope),
             issuer: Text::new(&claims, "iss", text("iss", get("iss"))?.map(Cow::Borrowed)),
+            client: client(&claims, get),
             audience: audience(&claims, get("aud"))?,
             expires_at: time("exp", get("exp"))?.map(Seconds::new),
             not_before: time("nbf", get("nbf"))?.map(Seconds::new),
@@ -198,6 +200,11 @@ impl Grant {
         self.read(&self.issuer)
     }
 
+    /// Whom the token was given to: `client_id`, or `azp` as OpenID Connect and JWTs have it.
+    pub fn client_id(&self) -> Option<&str> {
+        self.read(&self.client)
+    }
+
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         let (one, many) = match &self.audience {
             Audience::One(text) => (self.read(text), [].as_slice()),
@@ -232,7 +239,12 @@ impl Grant {
                 .map(|name| size_of::<Box<str>>() + name.len())
                 .sum(),
         };
-        size_of::<Self>() + own(&self.scope) + own(&self.issuer) + audience + self.claims.size()
+        size_of::<Self>()
+            + own(&self.scope)
+            + own(&self.issuer)
+            + own(&self.client)
+            + audience
+            + self.claims.size()
     }
 }
 
@@ -280,6 +292,18 @@ fn audience(claims: &Claims, value: Option<&Value>) -> Result<Audience, BadAnswe
             let one = text("aud", one)?.map(Cow::Borrowed);
             Ok(Audience::One(Text::new(claims, "aud", one)))
         }
+    }
+}
+
+/// The client by whichever name it goes; one of another type, or an empty one, is none.
+fn client<'a>(claims: &Claims, get: impl Fn(&str) -> Option<&'a Value>) -> Text {
+    let named = ["client_id", "azp"].into_iter().find_map(|name| {
+        let text = get(name)?.as_str().filter(|text| !text.is_empty())?;
+        Some((name, text))
+    });
+    match named {
+        Some((name, text)) => Text::new(claims, name, Some(Cow::Borrowed(text))),
+        None => Text::Absent,
     }
 }
 
@@ -348,6 +372,22 @@ mod tests {
         );
         assert_eq!(grant.claims().text("extension_field"), Some("twenty-seven"));
         assert_eq!(grant.claims().text("missing"), None);
+    }
+
+    #[test]
+    fn a_client_goes_by_two_names() {
+        let client = |json: &str| grant(json).client_id().map(str::to_owned);
+        let cases = [
+            (r#"{"active":true,"client_id":"a","azp":"b"}"#, Some("a")),
+            (r#"{"active":true,"azp":"b"}"#, Some("b")),
+            (r#"{"active":true,"client_id":"","azp":"b"}"#, Some("b")),
+            (r#"{"active":true,"client_id":7}"#, None),
+            (r#"{"active":true,"client_id":"100% ü"}"#, Some("100% ü")),
+            (r#"{"active":true}"#, None),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(client(json).as_deref(), expected, "{json}");
+        }
     }
 
     #[test]

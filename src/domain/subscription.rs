@@ -87,7 +87,7 @@ impl SubscriptionState {
 }
 
 /// Which API a route belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ApiIdentity {
     /// As the source knows it; `info.title` of an OpenAPI document.
     pub name: Box<str>,
@@ -262,6 +262,13 @@ pub struct Subscriber {
     pub key_type: KeyType,
     pub application: Option<Arc<Application>>,
     pub subscription: Option<Subscribed>,
+}
+
+impl Subscriber {
+    /// Whether anything is.
+    pub fn is_known(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// The subscription by which a request is let through.

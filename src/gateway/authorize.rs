@@ -10,7 +10,7 @@ use super::{
     cors, framing, limits,
     refusal::Refusal,
     routing::{Found, find_route},
-    tiers,
+    subscription, tiers,
     verify::verify,
 };
 use crate::domain::{Denial, Grant, Permit, Reason, Route};
@@ -49,6 +49,7 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     context.from = Some(verified.from);
     let permit = policy.check(&verified.verdict, context.started.unix, cached)?;
     let grant = permit.grant().map(|grant| &**grant);
+    subscription::check(&snapshot, grant, context).await?;
     check_endpoint(context)?;
     check_limits(&snapshot, grant, session, context)?;
     Ok(Decided::Pass(permit))

@@ -26,6 +26,7 @@ mod respond;
 mod response_cache;
 mod routing;
 mod snapshot;
+mod subscription;
 mod tiers;
 mod token_end;
 mod unparsed;

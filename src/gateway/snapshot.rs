@@ -12,6 +12,7 @@ use crate::{
     domain::{ErrorFormat, KeyType, Route, RouteTable},
     limits::{Limiters, TierCounts},
     metrics::{Metrics, RouteMetrics, Zeros},
+    subscription::Subscriptions,
     upstream::Pool,
 };
 
@@ -36,6 +37,8 @@ pub struct Snapshot {
     /// `None` when no route asks for a token.
     pub(super) verifier: Option<Arc<Verifier>>,
     pub(super) revocations: Arc<Revocations>,
+    /// `None`: there is no source of them.
+    pub(super) subscriptions: Option<Arc<Subscriptions>>,
 }
 
 /// What a snapshot is made of.
@@ -44,6 +47,7 @@ pub struct Parts {
     /// In the order of [`crate::domain::UpstreamId`].
     pub upstreams: Vec<Arc<Pool>>,
     pub verifier: Option<Arc<Verifier>>,
+    pub subscriptions: Option<Arc<Subscriptions>>,
     pub errors: ErrorFormat,
     pub revocations: Arc<Revocations>,
     pub limits: LimitSettings,
@@ -70,6 +74,7 @@ impl Snapshot {
             protected: Protected::new(routes.iter()),
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
+            subscriptions: parts.subscriptions,
             errors: parts.errors,
             tiers: Tiers::new(parts.limits.book.clone(), parts.tier_counts, &parts.routes),
             revocations: parts.revocations,
@@ -98,6 +103,21 @@ impl Snapshot {
     /// Who knows about tokens.
     pub fn verifier(&self) -> Option<Arc<Verifier>> {
         self.verifier.clone()
+    }
+
+    /// Who has subscribed to what, where there is a source for that.
+    pub fn subscriptions(&self) -> Option<&Arc<Subscriptions>> {
+        self.subscriptions.as_ref()
+    }
+
+    /// Whether routes that ask for a subscription can be served.
+    pub fn knows_subscriptions(&self) -> bool {
+        let is_ready = |known: &Arc<Subscriptions>| known.table.is_ready();
+        self.subscriptions.as_ref().is_some_and(is_ready)
+            || !self
+                .routes()
+                .iter()
+                .any(|route| route.validate_subscription)
     }
 
     /// All upstreams.

@@ -15,6 +15,7 @@ mod rate;
 mod response_cache;
 mod roster;
 mod route;
+mod subscriptions;
 mod totals;
 mod upstream;
 
@@ -34,6 +35,7 @@ pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use rate::RateLimitMetrics;
 pub use response_cache::{CacheResult, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics, Zeros};
+pub use subscriptions::{ClientFault, SubscriptionMetrics};
 pub use totals::{IssuerCounts, ListenerCounts, RouteCounts, Times, Totals, UpstreamCounts};
 pub use upstream::{AddressMetrics, UpstreamMetrics};
 
@@ -66,6 +68,7 @@ pub struct Metrics {
     /// `portcullis_state`, by `state`: one of them is 1.
     pub state: IntGaugeVec,
     pub response_cache: ResponseCacheMetrics,
+    pub subscriptions: SubscriptionMetrics,
     pub reload: ReloadMetrics,
     pub panics: IntCounter,
     pub access_log_dropped: IntCounter,
@@ -139,6 +142,7 @@ impl Metrics {
             token_cache: maker.token_cache()?,
             downstream: DownstreamMetrics::new(&maker)?,
             response_cache: ResponseCacheMetrics::new(&maker)?,
+            subscriptions: SubscriptionMetrics::new(&maker)?,
             state: maker.state()?,
             reload: maker.reload()?,
             panics: maker.counter(

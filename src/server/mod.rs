@@ -6,6 +6,7 @@ mod judges;
 mod reload;
 mod shutdown;
 mod site;
+mod supply;
 mod upgrade;
 
 use std::{

@@ -12,6 +12,7 @@ use super::{
     StartFailure,
     events::{self, Events, Prepared},
     judges::{Judges, Work},
+    supply::{Feeding, Supply},
 };
 use crate::{
     auth::{Readiness, Revocations, TokenCache},
@@ -37,6 +38,8 @@ pub struct Site {
     ground: Arc<Ground>,
     /// Of the first configuration, until there is a runtime for it.
     waiting: Vec<Work>,
+    /// Of the first source of subscriptions, likewise.
+    waiting_feed: Option<Feeding>,
     /// Of upstreams, until there is a runtime for it.
     upstream_upkeep: Option<upstream::Upkeep>,
     /// That upkeep; it ends with this.
@@ -66,6 +69,7 @@ struct Ground {
     cache: Arc<TokenCache>,
     limiters: Limiters,
     judges: Judges,
+    supply: Option<Supply>,
 }
 
 /// A configuration that can be taken up.
@@ -79,6 +83,8 @@ pub struct Next {
     /// Of a key manager and issuers that are new.
     upkeep: Vec<Work>,
     events: Option<Prepared>,
+    /// Of a source of subscriptions that is new.
+    feed: Option<Feeding>,
 }
 
 impl Site {
@@ -119,6 +125,7 @@ impl Site {
             base: Arc::new(base),
             ground: Arc::new(next.ground),
             waiting: next.upkeep,
+            waiting_feed: next.feed,
             upstream_upkeep: Some(upstream_upkeep),
             following: JoinSet::new(),
             tasks: JoinSet::new(),
@@ -132,7 +139,8 @@ impl Site {
     /// Starts the work in the background of the first configuration. Needs a runtime.
     pub fn start(&mut self) {
         let work = std::mem::take(&mut self.waiting);
-        self.spawn(work);
+        let feed = self.waiting_feed.take();
+        self.spawn(work, feed);
         if let Some(upkeep) = self.upstream_upkeep.take() {
             self.following.spawn(upkeep.run());
         }
@@ -159,13 +167,16 @@ impl Site {
     /// # Errors
     /// It is not ready in time; what is in force stays as it is.
     pub async fn take_up(&mut self, mut next: Next) -> Result<(), NotReady> {
-        let work = std::mem::take(&mut next.upkeep);
+        let (work, feed) = (std::mem::take(&mut next.upkeep), next.feed.take());
         // One that is in use already may be out of reach: that must not keep routes from changing.
-        let is_new = !work.is_empty();
-        self.spawn(work);
+        let (is_new, is_fed_anew) = (!work.is_empty(), feed.is_some());
+        self.spawn(work, feed);
         let readiness = next.ground.judges.readiness();
         if is_new {
-            wait_until_ready(&readiness).await?;
+            until(|| readiness.is_ready(), NotReady::Judges).await?;
+        }
+        if let Some(supply) = next.ground.supply.as_ref().filter(|_| is_fed_anew) {
+            until(|| supply.is_ready(), NotReady::Subscriptions).await?;
         }
         self.base.follow(&next.snapshot);
         self.current.snapshot.store(Arc::new(next.snapshot));
@@ -182,41 +193,55 @@ impl Site {
     /// Ends the work in the background, and waits for its end.
     pub async fn stop(mut self) {
         self.ground.judges.stop();
+        if let Some(supply) = &self.ground.supply {
+            supply.stop();
+        }
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn spawn(&mut self, work: Vec<Work>) {
+    fn spawn(&mut self, work: Vec<Work>, feed: Option<Feeding>) {
         for work in work {
             self.tasks.spawn(work.run());
+        }
+        if let Some(feed) = feed {
+            self.tasks.spawn(feed.run());
         }
     }
 }
 
-/// A new key manager's endpoints are not found, or it gives us no token; or a new issuer's keys are
-/// not to be had.
-pub struct NotReady;
+/// What a new configuration stands on cannot be used yet.
+pub enum NotReady {
+    /// A new key manager's endpoints are not found, or it gives us no token; or a new issuer's keys
+    /// are not to be had.
+    Judges,
+    /// They cannot be read.
+    Subscriptions,
+}
 
 impl std::fmt::Display for NotReady {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(
-            "the new key manager is not ready to be asked, or the keys of a new issuer are not \
-             there: its endpoints, a token of our own, or the keys were not to be had in time",
-        )
+        f.write_str(match self {
+            Self::Judges => {
+                "the new key manager is not ready to be asked, or the keys of a new issuer are not \
+                 there: its endpoints, a token of our own, or the keys were not to be had in time"
+            }
+            Self::Subscriptions => "the new list of subscriptions was not to be had in time",
+        })
     }
 }
 
-async fn wait_until_ready(readiness: &Readiness) -> Result<(), NotReady> {
+async fn until(is_ready: impl Fn() -> bool, fault: NotReady) -> Result<(), NotReady> {
     /// Less than the time after which the admin listener gives a client up.
     const PATIENCE: Duration = Duration::from_secs(8);
     const PAUSE: Duration = Duration::from_millis(20);
     let ready = async {
-        while !readiness.is_ready() {
+        while !is_ready() {
             tokio::time::sleep(PAUSE).await;
         }
     };
     tokio::time::timeout(PATIENCE, ready)
         .await
-        .map_err(|_| NotReady)
+        .map_err(|_| fault)
 }
 
 impl Base {
@@ -229,6 +254,9 @@ impl Base {
             None => Arc::new(TokenCache::new(&lives, Arc::clone(&self.metrics))),
         };
         let verifier = judges.verifier(&lives, &self.seed, &cache, &self.metrics);
+        let known = ground.and_then(|ground| ground.supply.as_ref());
+        let source = settings.subscriptions.source.as_ref();
+        let (supply, feed) = Supply::new(source, known, &self.metrics);
         let fingerprint = settings.fingerprint();
         let response_cache_bytes = settings.response_cache.max_bytes;
         let before = ground.map(|ground| &ground.limiters);
@@ -238,6 +266,9 @@ impl Base {
             upstreams: self.upstreams(settings.upstreams)?,
             routes: settings.routes,
             verifier,
+            subscriptions: supply
+                .as_ref()
+                .map(|supply| Arc::clone(&supply.subscriptions)),
             errors: settings.errors,
             revocations: Arc::clone(&self.revocations),
             limiters: limiters.clone(),
@@ -253,9 +284,11 @@ impl Base {
                 cache,
                 limiters,
                 judges,
+                supply,
             },
             upkeep,
             events,
+            feed,
         })
     }
 

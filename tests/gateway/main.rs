@@ -25,6 +25,7 @@ mod revocation;
 mod routes;
 mod sandbox;
 mod slow;
+mod subscriptions;
 mod support;
 mod tiers;
 mod token_path;

@@ -5,6 +5,7 @@ mod graph;
 mod history;
 mod html;
 mod overview;
+mod subscriptions;
 mod tables;
 
 use std::{
@@ -55,6 +56,11 @@ impl Status {
         self.history.lock().push(Instant::now(), totals, routes);
     }
 
+    /// See [`Snapshot::knows_subscriptions`].
+    pub fn knows_subscriptions(&self) -> bool {
+        self.snapshot.load().knows_subscriptions()
+    }
+
     /// The page as it is now.
     pub fn page(&self) -> Vec<u8> {
         let now = SystemTime::now();
@@ -83,9 +89,12 @@ impl Status {
         tables::issuers(&mut html, &self.metrics.issuer_counts(), unix);
         tables::listeners(&mut html, &self.metrics.downstream.counts());
         tables::certificates(&mut html, &self.metrics.downstream.certificates(), unix);
+        let snapshot = self.snapshot.load();
+        if let Some(known) = snapshot.subscriptions() {
+            subscriptions::write(&mut html, &known.table, &self.metrics.subscriptions);
+        }
         tables::refusals(&mut html, &self.last_refused.all(), now);
         // The last, because there may be many.
-        let snapshot = self.snapshot.load();
         tables::routes(&mut html, snapshot.routes(), &history, &self.metrics);
         html.raw("</main><footer><a href=/metrics>/metrics</a> <a href=/healthz>/healthz</a> ")
             .raw("<a href=/readyz>/readyz</a></footer></html>");

@@ -38,7 +38,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Opens a section with a table of these columns; those that begin with `#` hold numbers.
-fn open(html: &mut Html, title: &'static str, note: &str, columns: &[&'static str]) {
+pub fn open(html: &mut Html, title: &'static str, note: &str, columns: &[&'static str]) {
     html.raw("<section class=table><h2>").text(title);
     html.raw(" <small>")
         .text(note)
@@ -54,7 +54,7 @@ fn open(html: &mut Html, title: &'static str, note: &str, columns: &[&'static st
 }
 
 /// Closes it; a table without rows says so.
-fn close(html: &mut Html, rows: usize, nothing: &'static str) {
+pub fn close(html: &mut Html, rows: usize, nothing: &'static str) {
     html.raw("</tbody></table></div>");
     if rows == 0 {
         html.raw("<p class=none>").text(nothing).raw("</p>");

@@ -128,9 +128,8 @@ impl<'a> Reader<'a> {
             Access::Token(sets) => entries.extend(self.scopes(sets, place)),
         }
         for given in &self.given.for_all {
-            if !(is_public && OF_TOKENS.contains(&&*given.key))
-                && !DESTINATIONS.contains(&&*given.key)
-            {
+            let is_for_tokens = OF_TOKENS.contains(&&*given.key);
+            if !(is_public && is_for_tokens || DESTINATIONS.contains(&&*given.key)) {
                 entries.push(given.clone());
             }
         }

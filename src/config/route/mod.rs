@@ -28,7 +28,7 @@ use crate::domain::{
 };
 use access::access;
 use action::action;
-use api::api;
+use api::{api, validates};
 use compression::compression;
 use cors::cors;
 use identity::identity_headers;
@@ -44,6 +44,8 @@ pub struct Routes {
     pub upstreams: Vec<UpstreamSettings>,
     /// The first route that asks for a token, with its place.
     pub first_protected: Option<(String, Place)>,
+    /// The first route that asks for a subscription, with its place.
+    pub first_validated: Option<(String, Place)>,
 }
 
 /// What other sections say for all routes.
@@ -52,6 +54,8 @@ pub struct Common<'a> {
     pub response_cache: ResponseCacheSettings,
     pub rates: &'a Rates,
     pub sizes: &'a SizeLimits,
+    /// Whether clients must have subscribed to the API, where a route does not say.
+    pub validate_subscriptions: bool,
 }
 
 /// Reads all routes; `None` when there is no telling them apart.
@@ -87,20 +91,19 @@ pub fn read(
         let mut identity = routes.iter().flat_map(|route| &route.identity_headers);
         identity.any(|(other, _)| other == name)
     });
-    let first_protected = routes
-        .iter()
-        .position(|route| matches!(route.access, Access::Token(_)))
-        .map(|position| {
-            (
-                routes[position].name.to_string(),
-                places[position].place.clone(),
-            )
-        });
+    let first = |wanted: fn(&Route) -> bool| {
+        let position = routes.iter().position(wanted)?;
+        let name = routes[position].name.to_string();
+        Some((name, places[position].place.clone()))
+    };
+    let first_protected = first(|route| matches!(route.access, Access::Token(_)));
+    let first_validated = first(|route| route.validate_subscription);
     let table = table(root, routes, &places, twins);
     Some(Routes {
         table: table.filter(|_| complete)?,
         upstreams: upstreams.into_list(root),
         first_protected,
+        first_validated,
     })
 }
 
@@ -186,6 +189,8 @@ fn route(
     let response_cache = response_cache::of_route(section, &common.response_cache, access.as_ref());
     let end_with_token = end_with_token(section, access.as_ref());
     let api = api(section);
+    let validate = common.validate_subscriptions;
+    let validate_subscription = validates(section, validate, access.as_ref(), api.as_ref());
     let tiers = tiers(section, common.rates.tiers.as_ref(), api.as_deref());
     let (rate_limits, max_body) = common.rates.of_route(section, common.sizes);
     if matches!(access, Some(Access::Public)) && common.rates.ask_who_calls(&rate_limits) {
@@ -231,7 +236,7 @@ fn route(
         end_with_token,
         api,
         tiers,
-        validate_subscription: false,
+        validate_subscription,
         rate_limits,
         max_body,
     })

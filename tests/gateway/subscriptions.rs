@@ -1,0 +1,380 @@
+//! Who has subscribed to an API may call it, wherever the list comes from.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use portcullis::demo::Reply;
+
+use crate::support::{Harness, RawServer, wait_for};
+
+const ROUTES: &str = r#"
+[[route]]
+name = "pizza"
+path = "/pizza/*"
+api = { name = "Pizza", version = "1.0.0" }
+upstream = "http://{upstream}"
+
+[[route]]
+name = "pasta"
+path = "/pasta/*"
+api = { name = "Pasta", version = "2" }
+upstream = "http://{upstream}"
+
+[[route]]
+name = "open"
+path = "/open/*"
+api = { name = "Pizza", version = "1.0.0" }
+validate_subscriptions = false
+upstream = "http://{upstream}"
+"#;
+
+const CLIENTS: &str = r#"
+[[client]]
+client_id = "shop"
+application = "Shop"
+tier = "Gold"
+apis = [
+    { name = "Pizza", version = "1.0.0" },
+    { name = "Pasta", version = "2", state = "BLOCKED" },
+]
+
+[[client]]
+client_id = "waiting"
+state = "ON_HOLD"
+apis = [{ name = "Pizza", version = "1.0.0" }]
+
+[[client]]
+client_id = "refused"
+state = "REJECTED"
+apis = [{ name = "Pizza", version = "1.0.0" }]
+
+[[client]]
+client_id = "production"
+state = "PROD_ONLY_BLOCKED"
+apis = [{ name = "Pizza", version = "1.0.0" }]
+
+[[client]]
+client_id = "sandbox"
+key_type = "SANDBOX"
+state = "PROD_ONLY_BLOCKED"
+apis = [{ name = "Pizza", version = "1.0.0" }]
+
+[[client]]
+client_id = "changing"
+state = "TIER_UPDATE_PENDING"
+apis = [{ name = "Pizza", version = "1.0.0" }]
+"#;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!(
+            "portcullis-subscriptions-{name}-{}",
+            std::process::id()
+        ));
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    /// Puts a file there as a whole.
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let (path, draft) = (self.0.join(name), self.0.join("draft"));
+        fs::write(&draft, text).unwrap();
+        fs::rename(draft, &path).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn with_file(path: &Path) -> Harness {
+    let section = format!("[subscriptions]\nvalidate = true\nfile = {path:?}\n{ROUTES}");
+    let harness = Harness::with(&section);
+    wait_until_ready(&harness);
+    harness
+}
+
+fn wait_until_ready(harness: &Harness) {
+    wait_for("readiness", || harness.admin("/readyz").status == 200);
+}
+
+/// The client that a token is of has the token's name.
+fn get(harness: &Harness, path: &str, client: &str) -> (u16, String) {
+    harness.key_manager.set(client, Reply::active(client, ""));
+    let answer = harness.get(path, client);
+    match answer.status {
+        200 => (200, String::new()),
+        _ => answer.refusal(),
+    }
+}
+
+fn is(status: u16, reason: &str) -> (u16, String) {
+    (status, reason.to_owned())
+}
+
+#[test]
+fn states_decide() {
+    let folder = Folder::new("states");
+    let harness = with_file(&folder.write("clients.toml", CLIENTS));
+    for (client, path, answer) in [
+        ("shop", "/pizza/1", is(200, "")),
+        ("shop", "/pasta/1", is(403, "subscription_blocked")),
+        ("waiting", "/pizza/1", is(403, "subscription_on_hold")),
+        ("waiting", "/pasta/1", is(403, "subscription_missing")),
+        ("refused", "/pizza/1", is(403, "subscription_rejected")),
+        ("production", "/pizza/1", is(403, "subscription_blocked")),
+        ("sandbox", "/pizza/1", is(200, "")),
+        ("changing", "/pizza/1", is(200, "")),
+        ("stranger", "/pizza/1", is(403, "subscription_missing")),
+        ("stranger", "/open/1", is(200, "")),
+        ("waiting", "/open/1", is(200, "")),
+    ] {
+        assert_eq!(get(&harness, path, client), answer, "{client} {path}");
+    }
+}
+
+#[test]
+fn a_token_without_a_client_is_of_nobody() {
+    let folder = Folder::new("nobody");
+    let harness = with_file(&folder.write("clients.toml", CLIENTS));
+    let set =
+        |token: &str, json: &str| harness.key_manager.set(token, Reply::Json(json.to_owned()));
+    set("nobody", r#"{"active":true,"sub":"shop"}"#);
+    set("authorized-party", r#"{"active":true,"azp":"shop"}"#);
+    assert_eq!(
+        harness.get("/pizza/1", "nobody").refusal(),
+        is(403, "no_client_id")
+    );
+    assert_eq!(harness.get("/open/1", "nobody").status, 200);
+    assert_eq!(harness.get("/pizza/1", "authorized-party").status, 200);
+}
+
+#[test]
+fn a_file_that_changes_is_read_again_and_a_bad_one_is_not_taken() {
+    let folder = Folder::new("changes");
+    let path = folder.write("clients.toml", CLIENTS);
+    let harness = with_file(&path);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    folder.write("clients.toml", "[[client]]\nclient_id = ");
+    wait_for("the failure", || {
+        harness.metric("portcullis_subscriptions_source_up") == 0.0
+    });
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 403);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    let new = CLIENTS.replace("client_id = \"shop\"", "client_id = \"stranger\"");
+    folder.write("clients.toml", &new);
+    wait_for("the new list", || {
+        get(&harness, "/pizza/1", "stranger").0 == 200
+    });
+    assert_eq!(
+        get(&harness, "/pizza/1", "shop"),
+        is(403, "subscription_missing")
+    );
+    assert_eq!(harness.metric("portcullis_subscriptions_source_up"), 1.0);
+}
+
+#[test]
+fn rows_that_cannot_be_understood_are_left_out_and_counted() {
+    let folder = Folder::new("rows");
+    let text = r#"{"made":"by hand","client":[
+        7, {"client_id":7,"apis":[]}, {"apis":[]}, {"client_id":"a"}, {"client_id":"","apis":[]},
+        {"client_id":"b","apis":[{"name":"Pizza"}]},
+        {"client_id":"c","key_type":"OTHER","apis":[{"name":"Pizza","version":"1.0.0"}]},
+        {"client_id":"d","stat":"BLOCKED","apis":[{"name":"Pizza","version":"1.0.0"}]},
+        {"client_id":"e","state":"NEW","apis":[{"name":"Pizza","version":"1.0.0"}]},
+        {"client_id":"good","apis":[{"name":"Pizza","version":"1.0.0"}]},
+        {"client_id":"good","apis":[{"name":"Pasta","version":"2"}]}
+    ]}"#;
+    let harness = with_file(&folder.write("clients.json", text));
+    assert_eq!(get(&harness, "/pizza/1", "good").0, 200);
+    assert_eq!(get(&harness, "/pasta/1", "good").0, 403);
+    for client in ["a", "b", "c", "d"] {
+        assert_eq!(
+            get(&harness, "/pizza/1", client),
+            is(403, "subscription_missing")
+        );
+    }
+    assert_eq!(
+        get(&harness, "/pizza/1", "e"),
+        is(403, "subscription_rejected")
+    );
+    let skipped = |fault: &str| {
+        let name = format!("portcullis_subscriptions_skipped_total{{fault=\"{fault}\"}}");
+        harness.metric(&name)
+    };
+    for (fault, count) in [
+        ("form", 1.0),
+        ("missing", 4.0),
+        ("wrong_type", 1.0),
+        ("unknown_word", 1.0),
+        ("unknown_key", 1.0),
+        ("twice", 1.0),
+    ] {
+        assert_eq!(skipped(fault), count, "{fault}");
+    }
+    wait_for("the gauges", || {
+        harness.metric("portcullis_subscriptions_rows{kind=\"subscriptions\"}") == 2.0
+    });
+}
+
+/// A server with a list, and what it was asked.
+struct ListServer {
+    server: RawServer,
+    /// Tag and text; an empty text is answered 500.
+    list: Arc<Mutex<(&'static str, String)>>,
+    asked: Arc<Mutex<String>>,
+    full: Arc<AtomicUsize>,
+}
+
+impl ListServer {
+    fn start(text: &str) -> Self {
+        let list = Arc::new(Mutex::new(("\"1\"", text.to_owned())));
+        let (asked, full) = (
+            Arc::<Mutex<String>>::default(),
+            Arc::<AtomicUsize>::default(),
+        );
+        let (answers, heard, sent) = (Arc::clone(&list), Arc::clone(&asked), Arc::clone(&full));
+        let server = RawServer::start(move |_, mut stream| {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let (tag, text) = answers.lock().clone();
+            let known = head.to_ascii_lowercase();
+            let answer = match known.contains(&format!("if-none-match: {tag}")) {
+                _ if text.is_empty() => "500 Oops\r\nContent-Length: 0".to_owned(),
+                true => "304 Not Modified\r\nContent-Length: 0".to_owned(),
+                false => {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    format!("200 OK\r\nETag: {tag}\r\nContent-Length: {}", text.len())
+                }
+            };
+            *heard.lock() = head;
+            let body = if answer.starts_with("200") {
+                &*text
+            } else {
+                ""
+            };
+            let answer = format!("HTTP/1.1 {answer}\r\nConnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        Self {
+            server,
+            list,
+            asked,
+            full,
+        }
+    }
+}
+
+fn one_client(client: &str) -> String {
+    format!(
+        r#"{{"client":[{{"client_id":"{client}","apis":[{{"name":"Pizza","version":"1.0.0"}}]}}]}}"#
+    )
+}
+
+#[test]
+fn a_list_at_an_address_is_asked_for_again_and_again() {
+    let lists = ListServer::start(&one_client("shop"));
+    let harness = Harness::with(&format!(
+        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n\
+         username = \"gateway\"\npassword = \"secret\"\n{ROUTES}",
+        lists.server.address
+    ));
+    wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "other").0, 403);
+    // gateway:secret
+    let expected = "authorization: basic z2f0zxdhetpzzwnyzxq=";
+    assert!(lists.asked.lock().to_ascii_lowercase().contains(expected));
+    wait_for("a question with the tag", || {
+        lists
+            .asked
+            .lock()
+            .to_ascii_lowercase()
+            .contains("if-none-match")
+    });
+    assert_eq!(lists.full.load(Ordering::Relaxed), 1);
+    // An outage opens nothing and closes nothing.
+    *lists.list.lock() = ("\"1\"", String::new());
+    wait_for("the outage", || {
+        harness.metric("portcullis_subscriptions_source_up") == 0.0
+    });
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "other").0, 403);
+    assert!(harness.admin("/").body.contains("it answers 500"));
+    // What is no list is none.
+    *lists.list.lock() = ("\"2\"", "{\"error\":\"sorry\"}".to_owned());
+    wait_for("the odd answer", || {
+        harness.admin("/").body.contains("it has no list")
+    });
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    *lists.list.lock() = ("\"3\"", one_client("other"));
+    wait_for("the new list", || {
+        get(&harness, "/pizza/1", "other").0 == 200
+    });
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 403);
+}
+
+#[test]
+fn before_the_first_list_nobody_passes_who_must_have_subscribed() {
+    let lists = ListServer::start("");
+    let harness = Harness::with(&format!(
+        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
+        lists.server.address
+    ));
+    harness.key_manager.set("shop", Reply::active("shop", ""));
+    let answer = harness.get("/pizza/1", "shop");
+    assert_eq!(answer.refusal(), is(503, "subscriptions_not_ready"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(harness.get("/open/1", "shop").status, 200);
+    assert_eq!(harness.admin("/readyz").status, 503);
+    *lists.list.lock() = ("\"1\"", one_client("shop"));
+    wait_until_ready(&harness);
+    assert_eq!(harness.get("/pizza/1", "shop").status, 200);
+}
+
+#[test]
+fn a_reload_keeps_the_list_and_takes_another_one_only_when_it_is_there() {
+    let folder = Folder::new("reload");
+    let harness = with_file(&folder.write("clients.toml", CLIENTS));
+    let answer = harness.reload(|text| text.push_str("\n# nothing else\n"));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    let other = folder.write("other.json", &one_client("other"));
+    let answer = harness.reload(|text| {
+        *text = text.replace("clients.toml", "other.json");
+    });
+    assert_eq!(answer.status, 200, "{}: {}", other.display(), answer.body);
+    assert_eq!(get(&harness, "/pizza/1", "other").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 403);
+}
+
+#[test]
+fn the_key_managers_word_counts_where_a_route_says_nothing() {
+    let folder = Folder::new("key-manager");
+    let path = folder.write("clients.toml", CLIENTS);
+    let sections = format!("[subscriptions]\nvalidate = true\nfile = {path:?}\n{ROUTES}");
+    let harness = Harness::with_keys(&sections, "validateSubscriptions = false");
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 200);
+    wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pasta/1", "shop").0, 200);
+}
