@@ -77,31 +77,52 @@ impl Apis {
     /// The API by its name and version, or else by its path and version.
     pub fn find(&self, identity: &ApiIdentity) -> Option<Arc<Api>> {
         let index = self.index.read();
-        let context = identity
-            .context
-            .as_deref()
-            .map(|context| base(context, &identity.version));
         let hash = index.hash(&identity.name, &identity.version);
-        let by_name = index
+        let mut by_name = index
             .by_name
             .iter_hash(hash)
             .filter(|api| api.name == identity.name && api.version == identity.version);
-        // Of tenants with the same names: the one at the same path, or any, but always the same.
-        let other_path = |api: &Api| context != Some(base(&api.context, &api.version));
-        let by_name = by_name.min_by_key(|api| (other_path(api), api.id));
-        let found = by_name.or_else(|| {
-            let context = context?;
-            let hash = index.hash(context, &identity.version);
-            let at_path = index.by_context.iter_hash(hash).filter(|api| {
-                base(&api.context, &api.version) == context && api.version == identity.version
-            });
-            at_path.min_by_key(|api| api.id)
-        });
+        let found = match (by_name.next(), by_name.next()) {
+            (Some(api), None) => Some(api),
+            (Some(one), Some(two)) => Some(index.of_tenant(identity, one, two, by_name)),
+            (None, _) => index.at_path(identity),
+        };
         found.cloned()
     }
 }
 
 impl Index {
+    /// Of several with the same name: the one at the same path, or any, but always the same.
+    fn of_tenant<'a>(
+        &self,
+        identity: &ApiIdentity,
+        one: &'a Arc<Api>,
+        two: &'a Arc<Api>,
+        others: impl Iterator<Item = &'a Arc<Api>>,
+    ) -> &'a Arc<Api> {
+        let context = context_of(identity);
+        let rank = |api: &Arc<Api>| {
+            let is_elsewhere = context != Some(base(&api.context, &api.version));
+            (is_elsewhere, api.id)
+        };
+        [two].into_iter().chain(others).fold(one, |best, other| {
+            if rank(other) < rank(best) {
+                other
+            } else {
+                best
+            }
+        })
+    }
+
+    fn at_path(&self, identity: &ApiIdentity) -> Option<&Arc<Api>> {
+        let context = context_of(identity)?;
+        let hash = self.hash(context, &identity.version);
+        let at_path = self.by_context.iter_hash(hash).filter(|api| {
+            base(&api.context, &api.version) == context && api.version == identity.version
+        });
+        at_path.min_by_key(|api| api.id)
+    }
+
     fn insert(&mut self, api: &Arc<Api>) {
         let (name, context) = (self.name_hash(api), self.context_hash(api));
         let Self {
@@ -138,6 +159,11 @@ impl Index {
     fn hash(&self, name: &str, version: &str) -> u64 {
         self.random.hash_one((name, version))
     }
+}
+
+fn context_of(identity: &ApiIdentity) -> Option<&str> {
+    let context = identity.context.as_deref()?;
+    Some(base(context, &identity.version))
 }
 
 /// `/pizza/1.0.0` of the version 1.0.0 is `/pizza`.

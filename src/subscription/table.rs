@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use hashbrown::DefaultHashBuilder;
 use parking_lot::MutexGuard;
 
 use super::{
@@ -36,7 +37,7 @@ pub struct Table {
     /// Of tiers and key managers.
     names: Names,
     owners: Shared,
-    digester: [RandomState; 2],
+    digester: (RandomState, DefaultHashBuilder),
     /// Kinds of which a whole list came, one bit for each.
     loaded: AtomicU8,
 }
@@ -84,7 +85,7 @@ impl Default for Table {
             subscription_policies: Shelf::new(FEW_SHARDS),
             names,
             owners: Shared::default(),
-            digester: [RandomState::new(), RandomState::new()],
+            digester: (RandomState::new(), DefaultHashBuilder::default()),
             loaded: AtomicU8::new(0),
         }
     }
@@ -313,8 +314,9 @@ impl Table {
         })
     }
 
+    /// Both are keyed anew for each table; the first is SipHash, so nobody can aim at one.
     fn digest(&self, client_id: &str) -> [u64; 2] {
-        let [one, two] = &self.digester;
+        let (one, two) = &self.digester;
         [one.hash_one(client_id), two.hash_one(client_id)]
     }
 

@@ -21,6 +21,7 @@ name = "pizza"
 path = "/pizza/*"
 api = { name = "Pizza", version = "1.0.0" }
 upstream = "http://{upstream}"
+sandbox_upstream = "http://{upstream}"
 
 [[route]]
 name = "pasta"
