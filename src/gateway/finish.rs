@@ -64,6 +64,7 @@ impl Gateway {
             client_id: context
                 .grant()
                 .and_then(|grant| grant.claims().text("client_id")),
+            subscriber: context.subscriber.as_ref(),
             total,
             auth_wait: context.wait,
             upstream_time,

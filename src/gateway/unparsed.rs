@@ -51,6 +51,7 @@ impl Unparsed {
             response_cache: None,
             token: None,
             client_id: None,
+            subscriber: None,
             total: Duration::ZERO,
             auth_wait: Duration::ZERO,
             upstream_time: None,

@@ -149,6 +149,21 @@ fn states_decide() {
 }
 
 #[test]
+fn the_log_says_who_it_was() {
+    let folder = Folder::new("log");
+    let harness = with_file(&folder.write("clients.toml", CLIENTS));
+    get(&harness, "/pizza/1", "shop");
+    get(&harness, "/pasta/1", "waiting");
+    let lines = harness.log(2);
+    assert_eq!(lines[0]["portcullis.application"], "Shop");
+    assert_eq!(lines[0]["portcullis.tier"], "Gold");
+    assert_eq!(lines[0]["portcullis.key_type"], "PRODUCTION");
+    // The application is known, a subscription is not.
+    assert_eq!(lines[1]["portcullis.application"], "waiting");
+    assert!(lines[1]["portcullis.tier"].is_null());
+}
+
+#[test]
 fn a_token_without_a_client_is_of_nobody() {
     let folder = Folder::new("nobody");
     let harness = with_file(&folder.write("clients.toml", CLIENTS));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Entry, MAX_FIELD};
-use crate::gateway::address::dotted;
+use crate::{domain::Subscriber, gateway::address::dotted};
 
 thread_local! {
     /// The second that was formatted last, and its text.
@@ -50,6 +50,9 @@ pub fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
     if let Some(client_id) = entry.client_id {
         field(out, "portcullis.client_id", client_id.as_bytes());
     }
+    for (name, value) in entry.subscriber.into_iter().flat_map(about) {
+        field(out, name, value.as_bytes());
+    }
     if let Some(upstream) = entry.upstream {
         field(out, "upstream.address", upstream.as_bytes());
     }
@@ -75,6 +78,25 @@ pub fn json(entry: &Entry<'_>, out: &mut Vec<u8>) {
 }
 
 /// Ends the string before, and begins one more: `","name":"value`.
+/// The application of a client, its tier, and the kind of its key, as far as they are known.
+fn about(subscriber: &Subscriber) -> impl Iterator<Item = (&'static str, &str)> {
+    let application = subscriber.application.as_ref();
+    let subscription = subscriber.subscription.as_ref();
+    [
+        (
+            "portcullis.application",
+            application.map(|known| &*known.name),
+        ),
+        ("portcullis.tier", subscription.map(|known| &*known.policy)),
+        (
+            "portcullis.key_type",
+            application.map(|_| subscriber.key_type.word()),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
 fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\",\"");
     out.extend_from_slice(name.as_bytes());
@@ -120,6 +142,13 @@ pub fn text(entry: &Entry<'_>, out: &mut Vec<u8>) {
     }
     if let Some(client_id) = entry.client_id {
         word(out, "client_id", client_id.as_bytes());
+    }
+    for (name, value) in entry.subscriber.into_iter().flat_map(about) {
+        word(
+            out,
+            name.trim_start_matches("portcullis."),
+            value.as_bytes(),
+        );
     }
     if !entry.auth_wait.is_zero() {
         milliseconds(out, "introspect", entry.auth_wait);
@@ -304,6 +333,7 @@ mod tests {
             response_cache: None,
             token: None,
             client_id: None,
+            subscriber: None,
             upstream_time: None,
             upstream: None,
             ..entry()
@@ -355,6 +385,7 @@ mod tests {
         let bare = Entry {
             client: None,
             client_id: Some("two words"),
+            subscriber: None,
             user_agent: b"",
             version: "2",
             ..entry()

@@ -21,7 +21,7 @@ use http::StatusCode;
 use parking_lot::{Condvar, Mutex};
 use prometheus::IntCounter;
 
-use crate::domain::Decision;
+use crate::domain::{Decision, Subscriber};
 
 /// Bytes that may wait for the writer.
 const MAX_BACKLOG: usize = 4 << 20;
@@ -61,6 +61,8 @@ pub struct Entry<'a> {
     /// The token's fingerprint.
     pub token: Option<u32>,
     pub client_id: Option<&'a str>,
+    /// What is known of the client on a route of an API.
+    pub subscriber: Option<&'a Subscriber>,
     pub total: Duration,
     /// Waiting for the key manager.
     pub auth_wait: Duration,
@@ -216,6 +218,7 @@ mod tests {
             response_cache: Some("miss"),
             token: Some(0x9f2c_01ab),
             client_id: Some("web-shop"),
+            subscriber: None,
             total: Duration::from_micros(812),
             auth_wait: Duration::ZERO,
             upstream_time: Some(Duration::from_micros(640)),
