@@ -246,6 +246,7 @@ mod tests {
         let lifecycle = Arc::new(Lifecycle::new(Arc::clone(&metrics)));
         let (reloader, _) = crate::lifecycle::channel();
         let parts = Parts {
+            backend_jwt: None,
             routes: RouteTable::new(Vec::new()).unwrap(),
             upstreams: Vec::new(),
             verifier: None,

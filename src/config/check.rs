@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
+    backend_jwt,
     env::Environment,
     errors, jwt_issuer, key_manager, limits, listen,
     problem::{Place, Report, Source},
@@ -43,6 +44,7 @@ pub fn settings(
     let key_manager = key_manager::read(&mut root, &context);
     let can_ask = key_manager.is_some() || report.count() > before;
     let jwt_issuers = jwt_issuer::read(&mut root, &context, can_ask);
+    let backend_jwt = backend_jwt::read(&mut root, &context);
     let judges = can_ask || root.was_given("jwt_issuer");
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
@@ -74,6 +76,7 @@ pub fn settings(
         listen: listen?,
         key_manager,
         jwt_issuers,
+        backend_jwt,
         token_cache,
         revocation,
         subscriptions,

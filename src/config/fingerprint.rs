@@ -11,10 +11,11 @@ impl Settings {
     /// on how it was written; secrets have no part in them.
     pub fn fingerprint(&self) -> String {
         let text = format!(
-            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.listen,
             self.key_manager,
             self.jwt_issuers,
+            self.backend_jwt,
             self.token_cache,
             self.subscriptions,
             self.revocation,

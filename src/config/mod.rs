@@ -5,6 +5,7 @@
 //! Every mistake is found in one run; nothing starts while there is one.
 
 mod api;
+mod backend_jwt;
 mod check;
 mod credential;
 mod env;

@@ -9,8 +9,8 @@ use super::{
     Listen, RevocationSettings, subscriptions::SubscriptionSettings, upstream::UpstreamSettings,
 };
 use crate::domain::{
-    ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable, Secret, SigningKey, SizeLimits,
-    TierBook, VerifyingKey,
+    BackendJwt, ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable, Secret, SigningKey,
+    SizeLimits, TierBook, VerifyingKey,
 };
 
 /// A whole configuration.
@@ -19,6 +19,8 @@ pub struct Settings {
     /// `None` when no route asks for a token.
     pub key_manager: Option<KeyManagerSettings>,
     pub jwt_issuers: Vec<JwtIssuerSettings>,
+    /// `None`: upstreams get none.
+    pub backend_jwt: Option<BackendJwt>,
     pub token_cache: TokenCacheSettings,
     pub subscriptions: SubscriptionSettings,
     /// `None`: nobody tells.

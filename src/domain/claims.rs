@@ -16,9 +16,11 @@ pub const MAX_CLAIM_BYTES: usize = 8 * 1024;
 pub struct Claims {
     /// Name, value, name, value …
     text: Bytes,
-    /// Where each name and each value ends.
+    /// Where each name and each value ends. The top bit of a value's end: it is JSON and no string.
     ends: Box<[u32]>,
 }
+
+const JSON: u32 = 1 << 31;
 
 /// A part of the claims' text.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +40,21 @@ impl Claims {
             let start = text.len();
             text.extend_from_slice(name.as_bytes());
             let middle = text.len();
-            match value {
-                Value::String(string) => encode(string, &mut text),
-                other => encode(&other.to_string(), &mut text),
-            }
+            let kind = match value {
+                Value::String(string) => {
+                    encode(string, &mut text);
+                    0
+                }
+                other => {
+                    encode(&other.to_string(), &mut text);
+                    JSON
+                }
+            };
             if text.len() - middle > MAX_CLAIM_BYTES {
                 text.truncate(start);
                 continue;
             }
-            ends.extend([offset(middle), offset(text.len())]);
+            ends.extend([offset(middle), offset(text.len()) | kind]);
         }
         Self {
             // An exact allocation, shared from the start: slices of it cost a reference count.
@@ -72,6 +80,21 @@ impl Claims {
             .filter_map(|(name, value)| Some((self.read(name)?, self.read(value)?)))
     }
 
+    /// Names and values as they were before they were encoded.
+    pub fn values(&self) -> impl Iterator<Item = (&str, Value)> {
+        let kinds = self.ends.chunks_exact(2).map(|ends| ends[1] & JSON != 0);
+        self.iter()
+            .zip(kinds)
+            .filter_map(|((name, text), is_json)| {
+                let text = decode(text)?;
+                let value = match is_json {
+                    true => serde_json::from_str(&text).ok()?,
+                    false => Value::String(text),
+                };
+                Some((name, value))
+            })
+    }
+
     pub fn find(&self, name: &str) -> Option<Span> {
         self.spans()
             .find(|(span, _)| self.text[span.range()] == *name.as_bytes())
@@ -87,9 +110,9 @@ impl Claims {
             };
             let value = Span {
                 start: ends[0],
-                end: ends[1],
+                end: ends[1] & !JSON,
             };
-            start = ends[1];
+            start = value.end;
             (name, value)
         })
     }
@@ -122,7 +145,7 @@ impl fmt::Debug for Claims {
 
 fn offset(position: usize) -> u32 {
     // The key manager's answer is bounded far below 4 GiB before it comes here.
-    u32::try_from(position).unwrap_or(u32::MAX)
+    u32::try_from(position).unwrap_or(u32::MAX) & !JSON
 }
 
 /// Visible ASCII and inner spaces stay; everything else, and `%`, becomes `%XX` of its UTF-8 bytes.
@@ -141,6 +164,24 @@ fn encode(value: &str, out: &mut Vec<u8>) {
             ]);
         }
     }
+}
+
+/// What [`encode`] was given.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! | [`CachePolicy`] | how the answers of a route may be kept |
 
 mod action;
+mod backend_jwt;
 mod broker;
 mod certificate_names;
 mod claims;
@@ -55,6 +56,7 @@ mod tier;
 mod token;
 
 pub use action::{Action, Destination, Forward, Redirect, StaticAnswer, UpstreamId};
+pub use backend_jwt::{About, BackendJwt};
 pub use broker::{Broker, BrokerAccount, BrokerServer};
 pub use certificate_names::CertificateNames;
 pub use claims::{Claims, MAX_CLAIM_BYTES};

@@ -26,6 +26,8 @@ pub struct Route {
     pub identity_headers: Box<[(HeaderName, Box<str>)]>,
     /// Where the token stands; `None`: in `Authorization`.
     pub token_header: Option<HeaderName>,
+    /// Whether its upstream gets a JWT of the gateway's own, where there is one.
+    pub backend_jwt: bool,
     /// Whether the caller's token goes on to the upstream.
     pub forward_token: bool,
     /// `None`: browsers are told nothing.

@@ -302,6 +302,7 @@ mod tests {
             headers: None,
             compression: Box::default(),
             response_cache: None,
+            backend_jwt: true,
             end_with_token: false,
             api: None,
             validate_subscription: false,

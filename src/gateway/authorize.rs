@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::{
-    Snapshot, caller,
+    Snapshot, backend_jwt, caller,
     context::Context,
     cors, framing, limits,
     refusal::Refusal,
@@ -52,6 +52,7 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     subscription::check(&snapshot, grant, context).await?;
     check_endpoint(context)?;
     check_limits(&snapshot, grant, session, context)?;
+    backend_jwt::attach(&snapshot, permit.grant(), context)?;
     Ok(Decided::Pass(permit))
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use prometheus::IntGauge;
 
 use super::{
@@ -35,6 +35,8 @@ pub struct Context {
     pub trace: TraceContext,
     /// Without it, no upstream.
     pub permit: Option<Permit>,
+    /// What the upstream is told of the caller, signed.
+    pub backend_jwt: Option<HeaderValue>,
     /// What is known of the client, on routes of an API.
     pub subscriber: Option<Subscriber>,
     /// How the verdict was come by.
@@ -112,6 +114,7 @@ impl Context {
             route: None,
             trace: TraceContext::NONE,
             permit: None,
+            backend_jwt: None,
             subscriber: None,
             from: None,
             token: None,

@@ -11,7 +11,7 @@ use pingora::{
 
 use super::{caller::Way, context::Context};
 use crate::{
-    domain::{Grpc, HeaderChanges, Route},
+    domain::{BackendJwt, Grpc, HeaderChanges, Route},
     telemetry::{TRACEPARENT, TRACESTATE},
 };
 
@@ -42,15 +42,19 @@ const ALSO_PROTECTED: &str = "x-rewrite-url";
 
 /// The names that are removed from every request before it goes on.
 pub struct Protected {
-    /// Identity headers of all routes: one that this route does not set must not slip through to an
+    /// Identity headers of all routes, and that of the gateway's own JWT: one that this route does not set must not slip through to an
     /// upstream that trusts it.
     identity: Box<[HeaderName]>,
 }
 
 impl Protected {
-    pub fn new<'a>(routes: impl Iterator<Item = &'a Route>) -> Self {
+    pub fn new<'a>(
+        routes: impl Iterator<Item = &'a Route>,
+        backend_jwt: Option<&BackendJwt>,
+    ) -> Self {
         let mut identity: Vec<HeaderName> = routes
             .flat_map(|route| route.identity_headers.iter().map(|(name, _)| name.clone()))
+            .chain(backend_jwt.map(|settings| settings.header.clone()))
             .collect();
         identity.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         identity.dedup();
@@ -138,6 +142,9 @@ pub fn prepare(
                 headers.insert(name.clone(), value);
             }
         }
+    }
+    if let (Some(jwts), Some(value)) = (&snapshot.backend_jwts, &context.backend_jwt) {
+        headers.insert(jwts.header().clone(), value.clone());
     }
     let span = context.upstream.span.as_ref().unwrap_or(&context.trace);
     headers.insert(TRACEPARENT, span.header());

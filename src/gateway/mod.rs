@@ -9,6 +9,7 @@ mod answer;
 mod arrival;
 mod attempt;
 mod authorize;
+mod backend_jwt;
 mod caller;
 mod compression;
 mod context;

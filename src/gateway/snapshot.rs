@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use super::{forward::Protected, limits::Limits, tiers::Tiers};
+use super::{backend_jwt::BackendJwts, forward::Protected, limits::Limits, tiers::Tiers};
 use crate::{
     auth::{Revocations, Verifier},
     config::LimitSettings,
-    domain::{ErrorFormat, KeyType, Route, RouteTable},
+    domain::{BackendJwt, ErrorFormat, KeyType, Route, RouteTable},
     limits::{Limiters, TierCounts},
     metrics::{Metrics, RouteMetrics, Zeros},
     subscription::Subscriptions,
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub(super) revocations: Arc<Revocations>,
     /// `None`: there is no source of them.
     pub(super) subscriptions: Option<Arc<Subscriptions>>,
+    /// `None`: upstreams get none.
+    pub(super) backend_jwts: Option<Box<BackendJwts>>,
 }
 
 /// What a snapshot is made of.
@@ -49,6 +51,7 @@ pub struct Parts {
     pub verifier: Option<Arc<Verifier>>,
     pub subscriptions: Option<Arc<Subscriptions>>,
     pub errors: ErrorFormat,
+    pub backend_jwt: Option<BackendJwt>,
     pub revocations: Arc<Revocations>,
     pub limits: LimitSettings,
     /// In the order of `limits.rates`.
@@ -71,13 +74,16 @@ impl Snapshot {
                 .collect(),
             no_route: metrics.no_route(),
             upstreams: parts.upstreams,
-            protected: Protected::new(routes.iter()),
+            protected: Protected::new(routes.iter(), parts.backend_jwt.as_ref()),
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
             subscriptions: parts.subscriptions,
             errors: parts.errors,
             tiers: Tiers::new(parts.limits.book.clone(), parts.tier_counts, &parts.routes),
             revocations: parts.revocations,
+            backend_jwts: parts
+                .backend_jwt
+                .map(|settings| Box::new(BackendJwts::new(settings))),
             limits: Limits::new(parts.limits, parts.limiters, &parts.routes),
             routes: parts.routes,
         }

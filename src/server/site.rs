@@ -270,6 +270,7 @@ impl Base {
                 .as_ref()
                 .map(|supply| Arc::clone(&supply.subscriptions)),
             errors: settings.errors,
+            backend_jwt: settings.backend_jwt,
             revocations: Arc::clone(&self.revocations),
             limiters: limiters.clone(),
             tier_counts: Arc::clone(&self.tier_counts),

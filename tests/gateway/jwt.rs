@@ -467,3 +467,72 @@ fn a_reload_to_an_issuer_without_keys_changes_nothing() {
     assert_eq!(harness.get("/orders/1", &issuer.token("one")).status, 200);
     assert_eq!(harness.key_manager.introspections(), 0);
 }
+
+/// What the upstream was told, after its signature was verified with the gateway's key.
+fn told(answer: &crate::support::Answer, key: &Ed25519KeyPair) -> Option<Value> {
+    use ring::signature::{ED25519, UnparsedPublicKey};
+    let echoed = answer.echoed();
+    let token = match echoed.header("x-jwt-assertion")[..] {
+        [token] => token.to_owned(),
+        _ => return None,
+    };
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
+    UnparsedPublicKey::new(&ED25519, key.public_key())
+        .verify(message.as_bytes(), &signature)
+        .unwrap();
+    let payload = message.split('.').nth(1).unwrap();
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap();
+    Some(serde_json::from_slice(&payload).unwrap())
+}
+
+#[test]
+fn upstreams_get_a_jwt_of_the_gateways_own() {
+    use base64::prelude::BASE64_STANDARD;
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        BASE64_STANDARD.encode(pkcs8.as_ref())
+    );
+    let issuer = Issuer::start();
+    let table = issuer.table("").replace(
+        "name = \"orders-write\"",
+        "name = \"orders-write\"\nbackend_jwt = false",
+    );
+    let sections = format!(
+        "[backend_jwt]\nissuer = \"gateway\"\naudience = \"orders\"\nkey = '''{pem}'''\n{table}"
+    );
+    let harness = Harness::with(&sections);
+    wait_for("the keys", || harness.admin("/readyz").status == 200);
+    let reply = Reply::active("shop", "orders.read orders.write");
+    harness.key_manager.set("opaque", reply);
+    let forged = "X-JWT-Assertion: forged\r\nX_JWT_Assertion: forged";
+    let get = |token: &str| {
+        let headers = format!("Authorization: Bearer {token}\r\n{forged}\r\n");
+        harness.get_with("/orders/1", &headers)
+    };
+    let first = told(&get("opaque"), &key).unwrap();
+    assert_eq!(first["iss"], "gateway");
+    assert_eq!(first["aud"], "orders");
+    assert_eq!(first["client_id"], "shop");
+    assert_eq!(first["scope"], "orders.read orders.write");
+    assert_eq!(first["http://wso2.org/claims/keytype"], "PRODUCTION");
+    // It is made once.
+    assert_eq!(told(&get("opaque"), &key).unwrap()["jti"], first["jti"]);
+    // One for a JWT ends with it.
+    let token = issuer.token_with("one", "joe", json!({ "exp": now() + 30 }));
+    let other = told(&get(&token), &key).unwrap();
+    assert_eq!(other["sub"], "joe");
+    assert_ne!(other["jti"], first["jti"]);
+    assert!(other["exp"].as_u64().unwrap() <= now() + 30);
+    // Where there is none, the caller's does not slip through.
+    let answer = harness.get_with("/public/1", &format!("{forged}\r\n"));
+    assert!(answer.echoed().header("x-jwt-assertion").is_empty());
+    assert!(answer.echoed().header("x_jwt_assertion").is_empty());
+    let answer = harness.send(&format!(
+        "POST /orders/1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer opaque\r\n{forged}\r\nContent-Length: 0\r\n\r\n"
+    ));
+    assert_eq!(told(&answer, &key), None);
+    assert!(answer.echoed().header("x_jwt_assertion").is_empty());
+}

@@ -15,12 +15,13 @@ use crate::{
 };
 
 /// Keys that say how a request goes on.
-const FORWARDING: [&str; 8] = [
+const FORWARDING: [&str; 9] = [
     "upstream",
     "sandbox_upstream",
     "timeout",
     "strip_prefix",
     "rewrite",
+    "backend_jwt",
     "forward_token",
     "identity_headers",
     "response_cache",

@@ -178,6 +178,9 @@ fn route(
     let match_headers = match_headers(section);
     let action = action(section, path.as_ref(), upstreams);
     let access = access(section, common.clock_skew);
+    let backend_jwt = section
+        .boolean("backend_jwt")
+        .is_none_or(|value| value.value);
     let forward_token = section
         .boolean("forward_token")
         .is_some_and(|value| value.value);
@@ -228,6 +231,7 @@ fn route(
         action: action?,
         identity_headers,
         token_header: token_header?,
+        backend_jwt,
         forward_token,
         cors: cors?,
         headers: (!headers.is_empty()).then(|| Box::new(headers)),

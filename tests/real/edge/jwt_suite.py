@@ -81,14 +81,40 @@ class Issuer:
         return jwt.encode(claims, self.keys[key], algorithm, headers={"kid": key, **(headers or {})})
 
 
+class Upstream:
+    """Answers with the JWT that the gateway made for it."""
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = (self.headers.get("X-JWT-Assertion") or "none").encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
 class Gateway:
-    def __init__(self, binary, folder, issuer):
+    def __init__(self, binary, folder, issuer, key, upstream):
         self.port, self.admin = free_port(), free_port()
         names = json.dumps([name for names in ALGORITHMS.values() for name in names])
-        file = pathlib.Path(folder) / "portcullis.toml"
+        file = pathlib.Path(folder) / f"{self.port}.toml"
+        pem = pathlib.Path(folder) / f"{self.port}.pem"
+        pem.touch(0o600)
+        pem.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                          serialization.NoEncryption()))
         file.write_text(
             f'[listen]\nhttp = "127.0.0.1:{self.port}"\n[admin]\nlisten = "127.0.0.1:{self.admin}"\n'
             f'[[jwt_issuer]]\nissuer = "{issuer.name}"\naudience = "orders"\nalgorithms = {names}\n'
+            f'[backend_jwt]\nissuer = "gateway"\naudience = "backend"\nkey_id = "own"\nkey_file = "{pem}"\n'
+            f'[[route]]\npath = "/told"\nupstream = "http://{upstream.address}"\n'
             '[[route]]\npath = "/orders"\nscopes = ["orders.read"]\n'
             'respond = { status = 200, body = "here" }\n')
         self.child = subprocess.Popen([binary, "run", str(file)], stdout=subprocess.DEVNULL,
@@ -118,6 +144,12 @@ class Gateway:
         """Status and reason."""
         status, body = self.ask(self.port, "/orders", {"Authorization": f"Bearer {token}"})
         return (status, "") if status == 200 else (status, json.loads(body)["reason"])
+
+    def told(self, token):
+        """The JWT that the upstream gets."""
+        status, body = self.ask(self.port, "/told", {"Authorization": f"Bearer {token}", "X-JWT-Assertion": "forged"})
+        assert status == 200, status
+        return body.decode()
 
     def stop(self):
         self.child.terminate()
@@ -196,6 +228,25 @@ def rotation(issuer, gateway):
     assert got == (401, "jwt_unknown_key"), got
 
 
+def backend(issuer, binary, folder, upstream, kind, algorithm):
+    """PyJWT verifies what the gateway signs."""
+    key = MAKERS[kind]()
+    gateway = Gateway(binary, folder, issuer, key, upstream)
+    try:
+        token = issuer.token("p256", "ES256", name="Jörg", roles=["a", "b"], level=7)
+        told = gateway.told(token)
+        assert jwt.get_unverified_header(told) == {"typ": "JWT", "alg": algorithm, "kid": "own"}
+        claims = jwt.decode(told, key.public_key(), [algorithm], audience="backend", issuer="gateway",
+                            options={"require": ["exp", "iat", "iss", "sub", "aud", "jti"]})
+        wanted = {"sub": "joe", "azp": "shop", "client_id": "shop", "scope": "orders.read", "name": "Jörg",
+                  "roles": ["a", "b"], "level": 7, "http://wso2.org/claims/enduser": "joe"}
+        got = {name: claims.get(name) for name in wanted}
+        assert got == wanted, got
+        assert gateway.told(token) == told, "it is made once"
+    finally:
+        gateway.stop()
+
+
 def check(gateway, steps):
     for token, wanted in steps:
         got = gateway.get(token)
@@ -204,10 +255,14 @@ def check(gateway, steps):
 
 def main(binary, folder):
     issuer = Issuer()
-    gateway = Gateway(binary, folder, issuer)
+    upstream = Upstream()
+    gateway = Gateway(binary, folder, issuer, MAKERS["rsa"](), upstream)
     passed, failed = 0, 0
     try:
         named = [(name, lambda steps=steps: check(gateway, steps)) for name, steps in cases(issuer, gateway)]
+        for kind, algorithm in [("rsa", "RS256"), ("p256", "ES256"), ("ed25519", "EdDSA")]:
+            named.append((f"a JWT for the upstream, {algorithm}", lambda kind=kind, algorithm=algorithm: backend(
+                issuer, binary, folder, upstream, kind, algorithm)))
         named.append(("a rotation of keys", lambda: rotation(issuer, gateway)))
         for name, case in named:
             try:
