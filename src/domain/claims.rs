@@ -149,7 +149,7 @@ fn offset(position: usize) -> u32 {
 }
 
 /// Visible ASCII and inner spaces stay; everything else, and `%`, becomes `%XX` of its UTF-8 bytes.
-fn encode(value: &str, out: &mut Vec<u8>) {
+pub(super) fn encode(value: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let last = value.len().saturating_sub(1);
     for (position, byte) in value.bytes().enumerate() {

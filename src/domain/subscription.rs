@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Denial;
+use super::{Denial, claims::encode};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, by the clock of the source.
 pub type Millis = u64;
@@ -265,9 +265,42 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    /// What upstreams may be told of it, by the names that stand among those of claims.
+    pub const CLAIMS: [&str; 6] = [
+        "subscription.application_id",
+        "subscription.application_name",
+        "subscription.application_owner",
+        "subscription.application_tier",
+        "subscription.key_type",
+        "subscription.tier",
+    ];
+    /// What these begin with.
+    pub const PREFIX: &str = "subscription.";
+
     /// Whether anything is.
     pub fn is_known(&self) -> bool {
         *self != Self::default()
+    }
+
+    /// One of [`Subscriber::CLAIMS`], encoded as claims are, so that it can go into a header.
+    pub fn claim(&self, name: &str) -> Option<String> {
+        let application = self.application.as_ref()?;
+        let number;
+        let value = match name.strip_prefix(Self::PREFIX)? {
+            "application_id" => {
+                number = application.id.to_string();
+                application.uuid.as_deref().unwrap_or(&number)
+            }
+            "application_name" => &application.name,
+            "application_owner" => &application.owner,
+            "application_tier" => &application.policy,
+            "key_type" => self.key_type.word(),
+            "tier" => &self.subscription.as_ref()?.policy,
+            _ => return None,
+        };
+        let mut encoded = Vec::with_capacity(value.len());
+        encode(value, &mut encoded);
+        String::from_utf8(encoded).ok()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pingora has removed the hop-by-hop fields, and those that `Connection` names, before this runs;
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType,
@@ -11,7 +12,7 @@ use pingora::{
 
 use super::{caller::Way, context::Context};
 use crate::{
-    domain::{BackendJwt, Grpc, HeaderChanges, Route},
+    domain::{BackendJwt, Grant, Grpc, HeaderChanges, Route, Subscriber},
     telemetry::{TRACEPARENT, TRACESTATE},
 };
 
@@ -138,7 +139,7 @@ pub fn prepare(
     way.tell(headers, host);
     if let Some(grant) = context.grant() {
         for (name, claim) in &route.identity_headers {
-            if let Some(value) = grant.claims().header(claim) {
+            if let Some(value) = told(grant, context.subscriber.as_ref(), claim) {
                 headers.insert(name.clone(), value);
             }
         }
@@ -257,6 +258,14 @@ pub fn strip_answer(answer: &mut ResponseHeader) {
         }
     }
     answer.remove_header(&KEEP_ALIVE);
+}
+
+/// A claim of the key manager's answer, or something that is known of the client's subscription.
+fn told(grant: &Grant, subscriber: Option<&Subscriber>, claim: &str) -> Option<HeaderValue> {
+    match claim.starts_with(Subscriber::PREFIX) {
+        true => HeaderValue::from_maybe_shared(Bytes::from(subscriber?.claim(claim)?)).ok(),
+        false => grant.claims().header(claim),
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ pub fn cache_key(session: &Session, context: &Context) -> Result<CacheKey> {
     let caller = Caller {
         grant: context.grant().map(AsRef::<Grant>::as_ref),
         token: context.token,
+        subscriber: context.subscriber.as_ref(),
         forwarded_host: headers
             .get(X_FORWARDED_HOST)
             .filter(|_| context.caller.is_trusted),

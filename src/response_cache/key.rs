@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use http::{HeaderValue, Uri};
 
-use crate::domain::{CacheScope, Grant, RequestPath, Route, TokenKey};
+use crate::domain::{CacheScope, Grant, RequestPath, Route, Subscriber, TokenKey};
 
 /// Bytes of a length.
 const LENGTH: usize = size_of::<u32>();
@@ -83,6 +83,7 @@ impl Resource {
 pub struct Caller<'a> {
     pub grant: Option<&'a Grant>,
     pub token: Option<TokenKey>,
+    pub subscriber: Option<&'a Subscriber>,
     /// The host that a trusted proxy says was asked for, which the upstream is told too.
     pub forwarded_host: Option<&'a HeaderValue>,
 }
@@ -108,7 +109,10 @@ pub fn key(
     let host = caller.forwarded_host.map(HeaderValue::as_bytes);
     optional(&mut key, host);
     for (name, claim) in &route.identity_headers {
-        let value = caller.grant.and_then(|grant| grant.claims().text(claim));
+        let of_token = caller.grant.and_then(|grant| grant.claims().text(claim));
+        let known = caller.subscriber.and_then(|known| known.claim(claim));
+        let is_known = claim.starts_with(Subscriber::PREFIX);
+        let value = if is_known { known.as_deref() } else { of_token };
         part(&mut key, name.as_str().as_bytes());
         optional(&mut key, value.map(str::as_bytes));
     }
@@ -230,6 +234,7 @@ mod tests {
             let caller = Caller {
                 grant: Some(grant),
                 token: Some(TokenKey::from_bytes([token; 32])),
+                subscriber: None,
                 forwarded_host: None,
             };
             key(&one, route, "u", scope, caller)
@@ -261,6 +266,7 @@ mod tests {
         let caller = Caller {
             grant: None,
             token: None,
+            subscriber: None,
             forwarded_host: None,
         };
         let of = |resource: &Resource, upstream: &str| {

@@ -22,6 +22,7 @@ path = "/pizza/*"
 api = { name = "Pizza", version = "1.0.0" }
 upstream = "http://{upstream}"
 sandbox_upstream = "http://{upstream}"
+identity_headers = { "X-Application" = "subscription.application_name", "X-Tier" = "subscription.tier", "X-Subject" = "sub" }
 
 [[route]]
 name = "pasta"
@@ -161,6 +162,18 @@ fn the_log_says_who_it_was() {
     // The application is known, a subscription is not.
     assert_eq!(lines[1]["portcullis.application"], "waiting");
     assert!(lines[1]["portcullis.tier"].is_null());
+}
+
+#[test]
+fn the_upstream_is_told_who_it_is() {
+    let folder = Folder::new("told");
+    let list = CLIENTS.replace("\"Shop\"", "\"Käse\"");
+    let harness = with_file(&folder.write("clients.toml", &list));
+    harness.key_manager.set("shop", Reply::active("shop", ""));
+    let request = "GET /pizza/1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer shop\r\nX-Tier: Platinum\r\n\r\n";
+    let echoed = harness.send(request).echoed();
+    assert_eq!(echoed.header("x-application"), ["K%C3%A4se"]);
+    assert_eq!(echoed.header("x-tier"), ["Gold"]);
 }
 
 #[test]

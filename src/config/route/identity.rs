@@ -2,7 +2,10 @@
 
 use http::HeaderName;
 
-use crate::config::{section::Section, tree::Value};
+use crate::{
+    config::{section::Section, tree::Value},
+    domain::Subscriber,
+};
 
 /// Headers that the gateway itself, or the connection, owns.
 const RESERVED_HEADERS: [&str; 14] = [
@@ -41,6 +44,14 @@ pub fn identity_headers(section: &mut Section<'_>) -> Box<[(HeaderName, Box<str>
             continue;
         };
         match entry.node.value {
+            Value::Text(claim) | Value::Loose(claim)
+                if claim.starts_with(Subscriber::PREFIX)
+                    && !Subscriber::CLAIMS.contains(&claim.as_str()) =>
+            {
+                let what = format!("{claim:?} is nothing that is known of subscriptions");
+                let hint = format!("one of {}", Subscriber::CLAIMS.join(", "));
+                section.error(&entry.node.place, what, hint);
+            }
             Value::Text(claim) | Value::Loose(claim) if !claim.is_empty() => {
                 headers.push((name, claim.into()));
             }
