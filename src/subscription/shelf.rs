@@ -67,7 +67,6 @@ pub enum Written<V> {
 }
 
 impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
-    /// `shards`: a power of two.
     pub fn new(shards: usize) -> Self {
         Self {
             shards: (0..shards).map(|_| RwLock::default()).collect(),
@@ -277,8 +276,9 @@ impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
 
     fn shard(&self, hash: u64) -> &Shard<K, V> {
         // The table itself takes the lowest bits and the highest seven.
-        #[allow(clippy::cast_possible_truncation)] // masked on this line
-        let position = (hash >> 40) as usize & (self.shards.len() - 1);
+        let part = (hash >> 33) & 0xff_ffff;
+        #[allow(clippy::cast_possible_truncation)] // less than the number of shards
+        let position = ((part * self.shards.len() as u64) >> 24) as usize;
         &self.shards[position]
     }
 }

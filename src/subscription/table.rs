@@ -23,7 +23,8 @@ use crate::domain::{
     TierPolicy,
 };
 
-const SHARDS: usize = 1024;
+/// With a million rows each shard is nearly as full as it may be before it is made larger.
+const SHARDS: usize = 1280;
 const FEW_SHARDS: usize = 16;
 
 /// Everything that is known of applications, APIs and subscriptions.
