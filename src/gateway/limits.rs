@@ -85,10 +85,9 @@ pub fn by_address(snapshot: &Snapshot, context: &mut Context) -> Result<(), Deni
     let (Some(route), Some(address)) = (context.route, context.caller.client) else {
         return Ok(());
     };
-    for limiter in &snapshot.limits.routes[route].by_address {
-        take(snapshot, *limiter, address_key(address), context)?;
-    }
-    Ok(())
+    let limiters = snapshot.limits.routes[route].by_address.iter();
+    let asked = limiters.map(|limiter| (*limiter, address_key(address)));
+    take_all(snapshot, asked, context)
 }
 
 /// The limit of tokens that the key manager must be asked about.
@@ -96,6 +95,17 @@ pub fn token_miss(snapshot: &Snapshot, context: &mut Context) -> Result<(), Deni
     match (snapshot.limits.token_misses, context.caller.client) {
         (Some(limiter), Some(address)) => take(snapshot, limiter, address_key(address), context),
         _ => Ok(()),
+    }
+}
+
+/// The token was a good one, so the question counts for nothing.
+pub fn no_token_miss(snapshot: &Snapshot, context: &Context) {
+    let limits = &snapshot.limits;
+    if let (Some(limiter), Some(address)) = (limits.token_misses, context.caller.client) {
+        limits
+            .limiters
+            .get(limiter)
+            .give_back(address_key(address));
     }
 }
 
@@ -110,20 +120,24 @@ pub fn by_others(
         return Ok(());
     };
     let limits = &snapshot.limits;
-    for limiter in &limits.routes[position].others {
-        match limits.limiters.get(*limiter).by() {
-            By::Route => {
-                let name = &snapshot.route(position).name;
-                take(snapshot, *limiter, Key::Text(name), context)?;
-            }
-            By::ClientId => by_client(snapshot, *limiter, grant, context)?,
-            By::Address => {}
-        }
-    }
-    if let (Some(tiers), Some(grant)) = (&limits.tiers, grant)
-        && let Some(tier) = tier_of(tiers, grant)
-    {
-        by_client(snapshot, tier.0, Some(grant), context)?;
+    let client = grant.and_then(|grant| client_key(grant, context));
+    let others = limits.routes[position].others.iter();
+    let others = others.filter_map(|limiter| {
+        let key = match limits.limiters.get(*limiter).by() {
+            By::Route => Some(Key::Text(&snapshot.route(position).name)),
+            // Nobody is known on a public route.
+            By::ClientId => client,
+            By::Address => None,
+        };
+        Some((*limiter, key?))
+    });
+    let tier = match (&limits.tiers, grant) {
+        (Some(tiers), Some(grant)) => tier_of(tiers, grant).map(|id| id.0).zip(client),
+        _ => None,
+    };
+    if let Err(denial) = take_all(snapshot, others.chain(tier), context) {
+        give_back_by_address(snapshot, context);
+        return Err(denial);
     }
     let length = request.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -142,20 +156,39 @@ fn tier_of(tiers: &TierSettings, grant: &Grant) -> Option<RateLimitId> {
     found.map(|(_, id)| *id).or(tiers.default)
 }
 
-fn by_client(
+fn client_key<'g>(grant: &'g Grant, context: &Context) -> Option<Key<'g>> {
+    match (grant.claims().text("client_id"), &context.token) {
+        (Some(client), _) => Some(Key::Text(client)),
+        (None, Some(token)) => Some(Key::Number(token.number())),
+        (None, None) => None,
+    }
+}
+
+/// Asks these limits; when one refuses, those before it count nothing.
+fn take_all<'k>(
     snapshot: &Snapshot,
-    limiter: usize,
-    grant: Option<&Grant>,
+    asked: impl Iterator<Item = (usize, Key<'k>)> + Clone,
     context: &mut Context,
 ) -> Result<(), Denial> {
-    // Nobody is known on a public route.
-    let Some(grant) = grant else { return Ok(()) };
-    let key = match (grant.claims().text("client_id"), &context.token) {
-        (Some(client), _) => Key::Text(client),
-        (None, Some(token)) => Key::Number(token.number()),
-        (None, None) => return Ok(()),
+    for (position, (limiter, key)) in asked.clone().enumerate() {
+        if let Err(denial) = take(snapshot, limiter, key, context) {
+            for (limiter, key) in asked.take(position) {
+                snapshot.limits.limiters.get(limiter).give_back(key);
+            }
+            return Err(denial);
+        }
+    }
+    Ok(())
+}
+
+fn give_back_by_address(snapshot: &Snapshot, context: &Context) {
+    let (Some(route), Some(address)) = (context.route, context.caller.client) else {
+        return;
     };
-    take(snapshot, limiter, key, context)
+    for limiter in &snapshot.limits.routes[route].by_address {
+        let limiter = snapshot.limits.limiters.get(*limiter);
+        limiter.give_back(address_key(address));
+    }
 }
 
 fn take(

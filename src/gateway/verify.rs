@@ -64,6 +64,9 @@ pub async fn verify(
         false => context.wait = waited,
     }
     let verified = result?;
+    if let Verdict::Active(_) = verified.verdict {
+        limits::no_token_miss(snapshot, context);
+    }
     check_id(snapshot, &verified, now)?;
     Ok(verified)
 }

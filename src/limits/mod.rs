@@ -68,6 +68,12 @@ impl Limiter {
         standing
     }
 
+    /// A request of `key` that was allowed shall not have been one.
+    pub fn give_back(&self, key: Key<'_>) {
+        self.store
+            .change(key, |arrival| self.bucket.give_back(arrival));
+    }
+
     pub fn by(&self) -> By {
         self.limit.by
     }

