@@ -102,10 +102,7 @@ pub fn token_miss(snapshot: &Snapshot, context: &mut Context) -> Result<(), Deni
 pub fn no_token_miss(snapshot: &Snapshot, context: &Context) {
     let limits = &snapshot.limits;
     if let (Some(limiter), Some(address)) = (limits.token_misses, context.caller.client) {
-        limits
-            .limiters
-            .get(limiter)
-            .give_back(address_key(address));
+        limits.limiters.get(limiter).give_back(address_key(address));
     }
 }
 
