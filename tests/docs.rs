@@ -189,6 +189,7 @@ fn every_metric() -> String {
         metrics.upstream("u"),
         metrics.rate_limit("l"),
         metrics.broker("t", &["e"], &["m"]),
+        metrics.api_manager("m"),
         metrics.downstream.listener("l"),
         metrics.downstream.certificate_expiry("c", 0),
     );

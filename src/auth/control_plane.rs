@@ -139,11 +139,18 @@ impl From<ureq::Error> for NoReply {
         match fault {
             ureq::Error::Timeout(_) => Self::Timeout,
             ureq::Error::BodyExceedsLimit(_) => Self::TooLarge,
-            ureq::Error::Io(fault) => Self::Unreachable(fault.kind().to_string()),
+            ureq::Error::Io(fault) => Self::Unreachable(io_cause(&fault)),
             ureq::Error::HostNotFound => Self::Unreachable("the host has no address".to_owned()),
             ureq::Error::ConnectionFailed => Self::Unreachable("no connection".to_owned()),
             ureq::Error::Rustls(fault) => Self::Unreachable(fault.to_string()),
             _ => Self::Unreachable("the answer is not HTTP".to_owned()),
         }
     }
+}
+
+/// TLS tells its own faults through this one, too.
+fn io_cause(fault: &std::io::Error) -> String {
+    let inner = fault.get_ref();
+    let of_tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    of_tls.map_or_else(|| fault.kind().to_string(), ToString::to_string)
 }

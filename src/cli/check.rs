@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Exit,
+    Exit, api_manager,
     online::{self, Asked},
     routes,
 };
@@ -12,8 +12,8 @@ use crate::{
     domain::Secret,
 };
 
-/// Checks each file, with `asks` also by asking its key manager, with `lists` it lists the routes; the last bad result
-/// counts.
+/// Checks each file, with `asks` also by asking its key manager and its API Manager, with `lists` it lists the
+/// routes; the last bad result counts.
 pub fn run(
     files: &[PathBuf],
     environment: &Environment,
@@ -35,6 +35,7 @@ pub fn run(
                 }
                 if asks {
                     exit = worse(exit, ask_key_manager(&settings));
+                    exit = worse(exit, api_manager::check(&settings));
                 }
                 !deny_warnings || warnings.count(Severity::Warning) == 0
             }

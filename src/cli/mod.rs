@@ -1,5 +1,6 @@
 //! The command line: what was asked for, done, and told by an exit code.
 
+mod api_manager;
 mod check;
 mod introspect;
 mod logging;
@@ -80,7 +81,7 @@ enum Command {
         /// Let warnings fail the check too
         #[arg(long)]
         deny_warnings: bool,
-        /// Also ask each file's key manager, with the credentials of the file
+        /// Also ask each file's key manager and API Manager, with their credentials
         #[arg(long)]
         online: bool,
         /// Also list all routes: name, requests, what callers need, where they go

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    backend_jwt,
+    apim, backend_jwt,
     env::Environment,
     errors, jwt_issuer, key_manager, limits, listen,
     problem::{Place, Report, Source},
@@ -49,7 +49,8 @@ pub fn settings(
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
     let revocation = revocation::read(&mut root, &context);
-    let subscriptions = subscriptions::read(&mut root, &context);
+    let event_hub = apim::read(&mut root, &context);
+    let subscriptions = subscriptions::read(&mut root, &context, event_hub);
     let of_key_manager = key_manager
         .as_ref()
         .and_then(|known| known.validate_subscriptions);

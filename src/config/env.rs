@@ -3,7 +3,7 @@
 //!
 //! `PORTCULLIS__SECTION__KEY` reaches every key; a route is named by its `name`, as in
 //! `PORTCULLIS__ROUTE__ORDERS__UPSTREAM`. The original's own form, the dotted key with `_` for `.`
-//! (`keymanager_security_basic_username`), reaches the key manager's tables. Three of OpenTelemetry's
+//! (`keymanager_security_basic_username`), reaches the tables of key manager and API Manager. Three of OpenTelemetry's
 //! standard variables reach `[tracing]`. An argument `--table.key=value` reaches what a variable
 //! `PORTCULLIS__TABLE__KEY` does.
 
@@ -21,13 +21,18 @@ use super::{
 
 const PREFIX: &str = "PORTCULLIS__";
 
-/// The keys of the seed's tables that can be set in the original's form.
+/// The keys of the original's tables that can be set in its own form.
 const ORIGINAL_KEYS: &[&[&str]] = &[
     &["keyManager", "serverUrl"],
     &["keyManager", "tokenContext"],
     &["keyManager", "security", "basic", "enabled"],
     &["keyManager", "security", "basic", "username"],
     &["keyManager", "security", "basic", "password"],
+    &["apim", "eventHub", "enable"],
+    &["apim", "eventHub", "serviceUrl"],
+    &["apim", "eventHub", "internalDataContext"],
+    &["apim", "eventHub", "username"],
+    &["apim", "eventHub", "password"],
 ];
 
 /// OpenTelemetry's variables for what `[tracing]` says (specification, "Environment Variables").
@@ -140,8 +145,8 @@ fn original_key(variable: &str) -> Option<&'static [&'static str]> {
     ORIGINAL_KEYS
         .iter()
         .find(|path| {
-            variable.to_ascii_lowercase().starts_with("keymanager_")
-                && fold(&path.join("_")) == folded
+            let table = format!("{}_", path[0].to_ascii_lowercase());
+            variable.to_ascii_lowercase().starts_with(&table) && fold(&path.join("_")) == folded
         })
         .copied()
 }

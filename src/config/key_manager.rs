@@ -10,7 +10,7 @@ use super::{
     pem,
     problem::Place,
     secret,
-    section::{Names, Placed, Section},
+    section::{Placed, Section},
     settings::{CredentialSettings, EndpointSettings, KeyManagerSettings},
 };
 
@@ -219,12 +219,4 @@ pub fn is_loopback(url: &Uri) -> bool {
         || address
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-impl<'r> Section<'r> {
-    /// A table that is found, and whose keys are compared, without regard to case and underscores.
-    fn optional_loose_section(&mut self, key: &'static str) -> Option<Section<'r>> {
-        self.with_loose_names(|root| root.optional_section(key))
-            .map(|section| section.with_names(Names::Loose))
-    }
 }

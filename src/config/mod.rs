@@ -5,6 +5,7 @@
 //! Every mistake is found in one run; nothing starts while there is one.
 
 mod api;
+mod apim;
 mod backend_jwt;
 mod check;
 mod credential;
@@ -41,6 +42,7 @@ use std::path::Path;
 use include::Included;
 use microgateway::Translation;
 
+pub use apim::EventHubSettings;
 pub use env::Environment;
 pub use keystore::Keystore;
 pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate, Unusable};

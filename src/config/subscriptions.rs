@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Uri, uri::Scheme};
 
 use super::{
+    apim::EventHubSettings,
     check::Context,
     key_manager::{is_loopback, parse_url},
     pem,
@@ -24,11 +25,11 @@ const MAX_BYTES: std::ops::RangeInclusive<u64> = 1024..=4 << 30;
 pub struct SubscriptionSettings {
     /// Where neither route nor key manager says.
     pub validate: bool,
-    /// A file or an address.
+    /// A file, an address, or an API Manager.
     pub source: Option<SourceSettings>,
 }
 
-/// Where the list of clients is.
+/// Where they come from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceSettings {
     pub place: SourcePlace,
@@ -41,6 +42,7 @@ pub enum SourcePlace {
     /// JSON if the name ends so, TOML otherwise.
     File(PathBuf),
     Url(Box<UrlSettings>),
+    EventHub(Box<EventHubSettings>),
 }
 
 /// JSON that is asked for again and again.
@@ -58,8 +60,22 @@ impl SourceSettings {
     pub const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 }
 
-/// Reads the table.
-pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> SubscriptionSettings {
+impl SubscriptionSettings {
+    /// The API Manager that they come from.
+    pub fn event_hub(&self) -> Option<&EventHubSettings> {
+        match &self.source.as_ref()?.place {
+            SourcePlace::EventHub(settings) => Some(settings),
+            SourcePlace::File(_) | SourcePlace::Url(_) => None,
+        }
+    }
+}
+
+/// Reads the table; `event_hub` is a source, too.
+pub fn read(
+    root: &mut Section<'_>,
+    context: &Context<'_>,
+    event_hub: Option<(EventHubSettings, u64)>,
+) -> SubscriptionSettings {
     let mut section = root.section("subscriptions");
     let validate = section.boolean("validate");
     let file = section.text("file");
@@ -68,6 +84,10 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> SubscriptionSettin
     if let (Some(_), Some(url)) = (&file, &url) {
         let what = "`file` and `url` both say where the subscriptions are";
         section.error(&url.place, what, "keep one of them");
+    }
+    if let (Some(other), Some(_)) = (file.as_ref().or(url.as_ref()), &event_hub) {
+        let what = "this and [apim.eventHub] both say where the subscriptions are";
+        section.error(&other.place, what, "keep one of them");
     }
     let max_bytes = max_bytes(&mut section);
     let url = url_settings(&mut section, url, context);
@@ -84,7 +104,13 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> SubscriptionSettin
     let place = url.map(|url| SourcePlace::Url(Box::new(url))).or(file);
     SubscriptionSettings {
         validate: validate.is_some_and(|validate| validate.value),
-        source: place.map(|place| SourceSettings { place, max_bytes }),
+        source: match event_hub {
+            Some((event_hub, max_bytes)) => Some(SourceSettings {
+                place: SourcePlace::EventHub(Box::new(event_hub)),
+                max_bytes,
+            }),
+            None => place.map(|place| SourceSettings { place, max_bytes }),
+        },
     }
 }
 
@@ -183,6 +209,6 @@ pub fn tell_no_source(root: &Section<'_>, route: &str, place: &Place) {
     root.error(
         place,
         format!("the route {route:?} asks for a subscription, but nobody says who has one"),
-        "set `file` or `url` in [subscriptions]",
+        "set `file` or `url` in [subscriptions], or [apim.eventHub]",
     );
 }

@@ -5,6 +5,7 @@
 //! start with 0, so that the first event is a change that an alert can see.
 //! `docs/metrics.md` explains them; `tests/docs.rs` holds the two together.
 
+mod api_manager;
 mod broker;
 mod grid;
 mod issuer;
@@ -26,6 +27,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+pub use api_manager::{ApiManagerMetrics, ApiManagerOutcome, RowFault};
 pub use broker::{BrokerMetrics, RevocationMetrics};
 pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
@@ -43,6 +45,7 @@ use crate::{
     config::{LogLevel, NO_ROUTE},
     domain::Reason,
 };
+use api_manager::ApiManagerFamilies;
 use broker::BrokerFamilies;
 use issuer::IssuerFamilies;
 use jwt::JwtFamilies;
@@ -61,6 +64,7 @@ pub struct Metrics {
     jwt: JwtFamilies,
     upstreams: UpstreamFamilies,
     rate_limits: RateLimitFamilies,
+    api_managers: ApiManagerFamilies,
     brokers: BrokerFamilies,
     pub revocation: Arc<RevocationMetrics>,
     pub token_cache: TokenCacheMetrics,
@@ -137,6 +141,7 @@ impl Metrics {
             jwt: JwtFamilies::new(&maker)?,
             upstreams: UpstreamFamilies::new(&maker)?,
             rate_limits: RateLimitFamilies::new(&maker)?,
+            api_managers: ApiManagerFamilies::new(&maker)?,
             brokers: BrokerFamilies::new(&maker)?,
             revocation: Arc::new(RevocationMetrics::new(&maker)?),
             token_cache: maker.token_cache()?,
@@ -203,6 +208,11 @@ impl Metrics {
     /// may be wrong with one: both are counted by position.
     pub fn broker(&self, topic: &str, types: &[&str], mistakes: &[&str]) -> Arc<BrokerMetrics> {
         self.brokers.topic(topic, types, mistakes)
+    }
+
+    /// The handles of an API Manager.
+    pub fn api_manager(&self, name: &str) -> Arc<ApiManagerMetrics> {
+        self.api_managers.server(name)
     }
 
     /// Requests counted for a reason on all routes.

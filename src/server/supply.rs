@@ -37,11 +37,11 @@ impl Supply {
             return (Some(known.clone()), None);
         }
         let table = Arc::new(Table::default());
-        let feed = Feed::new(settings, &table, metrics);
+        let (feed, desk) = Feed::new(settings, &table, metrics);
         let (stop, stopped) = watch::channel(false);
         let supply = Self {
             settings: settings.clone(),
-            subscriptions: Arc::new(Subscriptions { table, desk: None }),
+            subscriptions: Arc::new(Subscriptions { table, desk }),
             stop: Arc::new(stop),
         };
         (Some(supply), Some(Feeding(feed, stopped)))

@@ -15,7 +15,7 @@ pub enum Names {
     /// Letter by letter.
     Exact,
     /// Without regard to case and underscores: the key manager's tables, which the original itself
-    /// spells `keyManager` and `keymanager`.
+    /// spells `keyManager` and `keymanager`, and the API Manager's.
     Loose,
 }
 
@@ -204,6 +204,12 @@ impl<'r> Section<'r> {
             }
         }
         merged
+    }
+
+    /// The same, found without regard to case and underscores; its own keys are compared so too.
+    pub fn optional_loose_section(&mut self, key: &'static str) -> Option<Section<'r>> {
+        self.with_loose_names(|section| section.optional_section(key))
+            .map(|section| section.with_names(Names::Loose))
     }
 
     /// A table that was taken by hand, as a section below this one.
