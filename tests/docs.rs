@@ -489,12 +489,13 @@ fn defaults_in_the_file_are_those_of_the_code() {
 
 fn printed(settings: &Settings) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         settings.listen,
         settings.key_manager,
         settings.jwt_issuers,
         settings.backend_jwt,
         settings.token_cache,
+        settings.revocation,
         settings.subscriptions,
         settings.response_cache,
         settings.routes.routes(),

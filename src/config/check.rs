@@ -48,8 +48,9 @@ pub fn settings(
     let judges = can_ask || root.was_given("jwt_issuer");
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
-    let revocation = revocation::read(&mut root, &context);
     let event_hub = apim::read(&mut root, &context);
+    let broker = event_hub.as_ref().and_then(|(hub, _)| hub.events.as_ref());
+    let revocation = revocation::read(&mut root, &context, broker);
     let subscriptions = subscriptions::read(&mut root, &context, event_hub);
     let of_key_manager = key_manager
         .as_ref()

@@ -33,6 +33,7 @@ const ORIGINAL_KEYS: &[&[&str]] = &[
     &["apim", "eventHub", "internalDataContext"],
     &["apim", "eventHub", "username"],
     &["apim", "eventHub", "password"],
+    &["apim", "eventHub", "eventListeningEndpoints"],
 ];
 
 /// OpenTelemetry's variables for what `[tracing]` says (specification, "Environment Variables").

@@ -7,6 +7,7 @@
 mod api;
 mod apim;
 mod backend_jwt;
+mod broker;
 mod check;
 mod credential;
 mod env;
@@ -43,13 +44,14 @@ use include::Included;
 use microgateway::Translation;
 
 pub use apim::EventHubSettings;
+pub use broker::BrokerSettings;
 pub use env::Environment;
 pub use keystore::Keystore;
 pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate, Unusable};
 pub use policies::{PolicyFault, parse as parse_policies};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use process::ProcessSettings;
-pub use revocation::{BrokerSettings, RevocationListSettings, RevocationSettings};
+pub use revocation::{RevocationListSettings, RevocationSettings};
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ApiSettings, ClientCertificate, ClientSettings, CredentialBearer,

@@ -3,6 +3,7 @@
 use http::Uri;
 
 use super::{
+    broker::{self, BrokerSettings},
     check::Context,
     key_manager::{is_loopback, parse_url},
     pem,
@@ -10,7 +11,7 @@ use super::{
     section::{Placed, Section},
     settings::TlsSettings,
 };
-use crate::domain::{Broker, BrokerAccount};
+use crate::domain::BrokerAccount;
 
 const DEFAULT_TOPIC: &str = "tokenRevocation";
 /// What AMQP 0-9-1 lets a routing key have, in bytes.
@@ -34,15 +35,6 @@ pub struct RevocationSettings {
     pub max_entries: usize,
 }
 
-/// Where messages of one topic come from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BrokerSettings {
-    pub broker: Broker,
-    /// The routing key in the exchange `amq.topic`.
-    pub topic: String,
-    pub tls: TlsSettings,
-}
-
 /// `list_url` in `[revocation]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RevocationListSettings {
@@ -51,43 +43,36 @@ pub struct RevocationListSettings {
     pub tls: TlsSettings,
 }
 
-/// Reads the table; `None` when there is none, or none that can be used.
-pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<RevocationSettings> {
+/// Reads the table; `None` when there is none, or none that can be used. `of_hub`: the broker that tells
+/// about subscriptions, which tells about tokens too.
+pub fn read(
+    root: &mut Section<'_>,
+    context: &Context<'_>,
+    of_hub: Option<&BrokerSettings>,
+) -> Option<RevocationSettings> {
     let mut section = root.optional_section("revocation")?;
     let (tls, _) = section.with_loose_names(|section| pem::read(section, context));
-    let broker = secret::read(&mut section, BROKER, context);
-    let any_broker = BROKER.any_given(&section);
+    let events = section.boolean("events");
+    let own = broker::read(&mut section, BROKER, context);
+    let any_broker = of_hub.is_some() || BROKER.any_given(&section);
     let topic = topic(&mut section);
     let list = list(&mut section, context);
     let max_entries = max_entries(&mut section);
-    if !any_broker && !section.was_given("list_url") {
+    let is_on = events.is_none_or(|events| events.value);
+    if !(any_broker && is_on || section.was_given("list_url")) {
         section.error(
             &section.place.clone(),
             "nobody tells which tokens are revoked",
             "set `broker`, `list_url`, or both",
         );
     }
-    let broker = broker.and_then(|broker| {
-        let Placed { value, place } = broker;
-        match Broker::parse(value.expose()) {
-            Ok(broker) => {
-                warn_of_plain_text(&section, &broker, &place);
-                Some(broker)
-            }
-            Err(fault) => {
-                let hint = "for instance amqp://user:password@broker.example.com:5672/vhost";
-                section.error(&place, fault, hint);
-                None
-            }
-        }
-    });
     section.finish();
+    let own = own.map(|broker| (broker, tls.clone()));
+    let broker = own.or_else(|| of_hub.map(|hub| (hub.broker.clone(), hub.tls.clone())));
     Some(RevocationSettings {
-        events: broker.map(|broker| BrokerSettings {
-            broker,
-            topic,
-            tls: tls.clone(),
-        }),
+        events: broker
+            .filter(|_| is_on)
+            .map(|(broker, tls)| BrokerSettings { broker, topic, tls }),
         list: list.map(|(url, account)| RevocationListSettings { url, account, tls }),
         max_entries,
     })
@@ -151,20 +136,5 @@ fn max_entries(section: &mut Section<'_>) -> usize {
             section.error(&place, "`max_entries` is out of range", hint);
             DEFAULT
         }
-    }
-}
-
-/// What a broker sends is trusted, and what it is sent is a password.
-fn warn_of_plain_text(section: &Section<'_>, broker: &Broker, place: &super::Place) {
-    if broker
-        .servers
-        .iter()
-        .any(|server| !server.tls && !server.is_loopback())
-    {
-        section.warn(
-            place,
-            "revoked tokens and a password go between broker and gateway without TLS",
-            "use amqps://, or ssl='true' for a broker of the list",
-        );
     }
 }

@@ -18,7 +18,7 @@ pub struct BrokerMetrics {
     pub last_event: Gauge,
     /// By type.
     events: Vec<(String, IntCounter)>,
-    /// By mistake.
+    /// By reason.
     skipped: Vec<(String, IntCounter)>,
     families: BrokerFamilies,
 }
@@ -32,16 +32,24 @@ impl BrokerMetrics {
         self.last_event.set(date);
     }
 
-    /// A message was skipped for the mistake at this position.
-    pub fn skip(&self, mistake: usize) {
-        if let Some((_, counter)) = self.skipped.get(mistake) {
+    /// A message was skipped for the reason at this position.
+    pub fn skip(&self, reason: usize) {
+        if let Some((_, counter)) = self.skipped.get(reason) {
             counter.inc();
         }
     }
 
-    /// Events of all types.
-    pub fn all_events(&self) -> u64 {
-        self.events.iter().map(|(_, counter)| counter.get()).sum()
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Events by type, those that came at all.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, u64)> {
+        let counts = self
+            .events
+            .iter()
+            .map(|(kind, counter)| (kind.as_str(), counter.get()));
+        counts.filter(|(_, count)| *count > 0)
     }
 
     /// Messages that were skipped.
@@ -86,14 +94,20 @@ impl BrokerFamilies {
             )?,
             skipped: maker.counters(
                 "portcullis_events_skipped_total",
-                "Messages of a broker that were skipped, by what is wrong with them.",
-                &["topic", "mistake"],
+                "Messages of a broker that were skipped, by reason.",
+                &["topic", "reason"],
             )?,
             roster: Roster::default(),
         })
     }
 
-    pub fn topic(&self, topic: &str, types: &[&str], mistakes: &[&str]) -> Arc<BrokerMetrics> {
+    pub fn all(&self) -> Vec<Arc<BrokerMetrics>> {
+        let mut all = self.roster.all();
+        all.sort_by(|one, other| one.topic.cmp(&other.topic));
+        all
+    }
+
+    pub fn topic(&self, topic: &str, types: &[&str], reasons: &[&str]) -> Arc<BrokerMetrics> {
         let by = |family: &IntCounterVec, words: &[&str]| {
             let counter = |word: &&str| {
                 let counter = family.with_label_values(&[topic, word]);
@@ -108,7 +122,7 @@ impl BrokerFamilies {
             failures: self.connections.with_label_values(&[topic, "failed"]),
             last_event: self.last_event.with_label_values(&[topic]),
             events: by(&self.events, types),
-            skipped: by(&self.skipped, mistakes),
+            skipped: by(&self.skipped, reasons),
             families: self.clone(),
         })
     }
@@ -127,8 +141,8 @@ impl Drop for BrokerMetrics {
             for (kind, _) in &self.events {
                 let _ = families.events.remove_label_values(&[topic, kind]);
             }
-            for (mistake, _) in &self.skipped {
-                let _ = families.skipped.remove_label_values(&[topic, mistake]);
+            for (reason, _) in &self.skipped {
+                let _ = families.skipped.remove_label_values(&[topic, reason]);
             }
         });
     }

@@ -204,15 +204,20 @@ impl Metrics {
         self.rate_limits.limit(name)
     }
 
-    /// The handles of a topic of a message broker. `types` are those of its events, `mistakes` what
-    /// may be wrong with one: both are counted by position.
-    pub fn broker(&self, topic: &str, types: &[&str], mistakes: &[&str]) -> Arc<BrokerMetrics> {
-        self.brokers.topic(topic, types, mistakes)
+    /// The handles of a topic of a message broker. `types` are those of its events, `reasons` why
+    /// one may be skipped: both are counted by position.
+    pub fn broker(&self, topic: &str, types: &[&str], reasons: &[&str]) -> Arc<BrokerMetrics> {
+        self.brokers.topic(topic, types, reasons)
     }
 
     /// The handles of an API Manager.
     pub fn api_manager(&self, name: &str) -> Arc<ApiManagerMetrics> {
         self.api_managers.server(name)
+    }
+
+    /// The topics that somebody listens to, by name.
+    pub fn brokers(&self) -> Vec<Arc<BrokerMetrics>> {
+        self.brokers.all()
     }
 
     /// Requests counted for a reason on all routes.

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     sync::{Notify, watch},
 };
 
@@ -74,6 +73,11 @@ impl Events {
         });
     }
 
+    /// Where everything runs that listens; `None`: there is no thread for it.
+    pub fn handle(&mut self) -> Option<Handle> {
+        self.runtime().map(|runtime| runtime.handle().clone())
+    }
+
     fn runtime(&mut self) -> Option<&Runtime> {
         if self.runtime.is_none() {
             let runtime = Builder::new_multi_thread()
@@ -101,27 +105,20 @@ impl Drop for Events {
 }
 
 /// Makes what listens, without connecting.
-///
-/// # Errors
-/// No certificate authorities.
 pub fn prepare(
     settings: Option<RevocationSettings>,
     revocations: &Arc<Revocations>,
     metrics: &Metrics,
-) -> anyhow::Result<Option<Prepared>> {
-    let Some(settings) = settings else {
-        return Ok(None);
-    };
+) -> Option<Prepared> {
+    let settings = settings?;
     let again = Arc::new(Notify::new());
     let listener =
         || Listener::Revocations(Revoker::new(Arc::clone(revocations), Arc::clone(&again)));
     let consumer = settings
         .events
         .clone()
-        .map(|broker| Consumer::new(broker, listener(), metrics))
-        .transpose()
-        .context("the broker of [revocation]")?;
-    Ok(Some(Prepared {
+        .map(|broker| Consumer::new(broker, listener(), metrics));
+    Some(Prepared {
         consumer,
         watch: RevocationWatch {
             revocations: Arc::clone(revocations),
@@ -130,5 +127,5 @@ pub fn prepare(
             metrics: Arc::clone(&metrics.revocation),
         },
         settings,
-    }))
+    })
 }

@@ -203,8 +203,8 @@ impl Site {
         for work in work {
             self.tasks.spawn(work.run());
         }
-        if let Some(feed) = feed {
-            self.tasks.spawn(feed.run());
+        if let (Some(feed), Some(runtime)) = (feed, self.events.handle()) {
+            self.tasks.spawn_on(feed.run(), &runtime);
         }
     }
 }
@@ -261,7 +261,7 @@ impl Base {
         let response_cache_bytes = settings.response_cache.max_bytes;
         let before = ground.map(|ground| &ground.limiters);
         let limiters = Limiters::new(&settings.limits.rates, before, &self.metrics);
-        let events = events::prepare(settings.revocation, &self.revocations, &self.metrics)?;
+        let events = events::prepare(settings.revocation, &self.revocations, &self.metrics);
         let parts = Parts {
             upstreams: self.upstreams(settings.upstreams)?,
             routes: settings.routes,

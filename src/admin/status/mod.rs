@@ -1,6 +1,7 @@
 //! The status page: how the gateway is, for somebody who has no dashboard. Read-only, made in this process,
 //! one answer without script and without anything from elsewhere.
 
+mod events;
 mod graph;
 mod history;
 mod html;
@@ -93,6 +94,8 @@ impl Status {
         if let Some(known) = snapshot.subscriptions() {
             subscriptions::write(&mut html, &known.table, &self.metrics.subscriptions);
         }
+        let revoked = self.metrics.revocation.entries.get();
+        events::write(&mut html, &self.metrics.brokers(), revoked, unix);
         tables::refusals(&mut html, &self.last_refused.all(), now);
         // The last, because there may be many.
         tables::routes(&mut html, snapshot.routes(), &history, &self.metrics);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Uri, uri::Scheme};
 
 use super::{
+    broker::{self, BrokerSettings},
     check::Context,
     key_manager::{is_loopback, parse_url},
     pem,
@@ -13,9 +14,17 @@ use super::{
     section::{Placed, Section},
     settings::TlsSettings,
 };
-use crate::domain::Secret;
+use crate::domain::{BrokerAccount, Secret};
 
 const DEFAULT_CONTEXT: &str = "/internal/data/v1";
+/// What API Manager publishes changes under.
+const TOPIC: &str = "notification";
+/// The address has a password in it.
+const EVENTS: SecretKeys = SecretKeys {
+    inline: "eventListeningEndpoints",
+    file: "eventListeningEndpoints_file",
+    variable: "eventListeningEndpoints_env",
+};
 
 /// `[apim.eventHub]`: where an API Manager's subscriptions are had from.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,11 +38,22 @@ pub struct EventHubSettings {
     /// How often everything is read anew.
     pub resync_interval: Duration,
     pub tls: TlsSettings,
+    /// Who tells of changes as they happen.
+    pub events: Option<BrokerSettings>,
 }
 
 impl EventHubSettings {
     const DEFAULT_RESYNC_INTERVAL: Duration = Duration::from_secs(300);
     const DEFAULT_MAX_LIST_BYTES: u64 = 1 << 30;
+
+    /// The domain of the tenant whose data it is.
+    pub fn tenant_domain(&self) -> &str {
+        /// Of accounts without one.
+        const SUPER: &str = "carbon.super";
+        let written = self.tenant.as_ref().and_then(|tenant| tenant.to_str().ok());
+        let of_account = || self.username.rsplit_once('@').map(|(_, domain)| domain);
+        written.or_else(of_account).unwrap_or(SUPER)
+    }
 
     /// Host and port: the `server` label of metrics.
     pub fn name(&self) -> &str {
@@ -62,6 +82,7 @@ fn event_hub(mut section: Section<'_>, context: &Context<'_>) -> Option<(EventHu
     let resync_interval = resync_interval(&mut section);
     let max_list_bytes = max_list_bytes(&mut section);
     let (tls, _) = pem::read(&mut section, context);
+    let broker = broker::read(&mut section, EVENTS, context);
     let is_on = enable.is_none_or(|enable| enable.value);
     if is_on {
         section.missing(
@@ -77,12 +98,25 @@ fn event_hub(mut section: Section<'_>, context: &Context<'_>) -> Option<(EventHu
         }
     }
     section.finish();
+    let account = BrokerAccount {
+        name: username?.value,
+        password: password?.value,
+    };
     let settings = EventHubSettings {
         data_url: data_url?,
-        username: username?.value,
-        password: password?.value,
+        username: account.name.clone(),
+        password: account.password.clone(),
         tenant,
         resync_interval,
+        events: broker.map(|mut broker| {
+            // The original has one account for both.
+            broker.account.get_or_insert(account);
+            BrokerSettings {
+                broker,
+                topic: TOPIC.to_owned(),
+                tls: tls.clone(),
+            }
+        }),
         tls,
     };
     is_on.then_some((settings, max_list_bytes))
@@ -218,6 +252,35 @@ mod tests {
             "service_url = \"https://apim.example/am\"\ninternal_data_context = \"/\"\n{REST}"
         );
         assert_eq!(read_well(&below).data_url, "https://apim.example/am");
+    }
+
+    #[test]
+    fn events_come_with_the_account_of_the_address_or_of_the_hub() {
+        let with = |url: &str| {
+            let text = format!(
+                "serviceUrl = \"https://apim.example\"\nEvent_Listening_Endpoints = \"{url}\"\n{REST}"
+            );
+            let events = read_well(&text).events.unwrap();
+            (events.topic, events.broker.account.unwrap().name)
+        };
+        let topic = || "notification".to_owned();
+        let own = "amqp://admin:admin@carbon/carbon?brokerlist='tcp://localhost:5672'";
+        assert_eq!(with(own), (topic(), "admin".to_owned()));
+        let none = "amqp://carbon/carbon?brokerlist='tcp://localhost:5672'";
+        assert_eq!(with(none), (topic(), "gateway".to_owned()));
+    }
+
+    #[test]
+    fn the_tenant_is_written_or_that_of_the_account() {
+        let with = |lines: &str| {
+            let text = format!("serviceUrl = \"https://apim.example\"\n{lines}");
+            read_well(&text).tenant_domain().to_owned()
+        };
+        let account = |name: &str| format!("username = \"{name}\"\npassword = \"s3cret\"\n");
+        assert_eq!(with(&account("gateway")), "carbon.super");
+        assert_eq!(with(&account("a@b.example@c.example")), "c.example");
+        let written = format!("tenant = \"d.example\"\n{}", account("a@c.example"));
+        assert_eq!(with(&written), "d.example");
     }
 
     #[test]

@@ -9,6 +9,9 @@ mod sync;
 
 use std::sync::Arc;
 
+use tokio::{sync::watch, task::JoinSet};
+
+use super::events::{Consumer, Listener, Notifications};
 use crate::{
     config::EventHubSettings,
     metrics::Metrics,
@@ -25,6 +28,8 @@ pub use sync::Resync;
 pub struct ApiManager {
     lists: Lists,
     misses: Misses,
+    /// Who listens to changes, if a broker tells of them.
+    events: Option<Consumer>,
 }
 
 impl ApiManager {
@@ -38,14 +43,21 @@ impl ApiManager {
     ) -> Self {
         let of_server = metrics.api_manager(settings.name());
         let rest = Arc::new(Rest::new(settings, max_list_bytes, Arc::clone(&of_server)));
+        let resync = Resync::default();
+        let events = settings.events.clone().map(|broker| {
+            let tenant = settings.tenant_domain();
+            let taken = Notifications::new(table, resync.clone(), tenant);
+            Consumer::new(broker, Listener::Notifications(taken), metrics)
+        });
         Self {
+            events,
             lists: Lists {
                 rest: Arc::clone(&rest),
                 table: Arc::clone(table),
                 of_server,
                 metrics: Arc::clone(metrics),
                 interval: settings.resync_interval,
-                resync: Resync::default(),
+                resync,
             },
             misses: Misses {
                 rest,
@@ -56,12 +68,19 @@ impl ApiManager {
     }
 
     /// By which all lists can be asked for anew.
+    #[cfg(test)]
     pub fn resync(&self) -> Resync {
         self.lists.resync.clone()
     }
 
-    /// Reads lists and answers questions, without end.
+    /// Reads lists, answers questions and takes events, without end.
     pub async fn follow(self) {
+        // Ends with this. Apart, so that many events at once do not hold up the others.
+        let mut listening = JoinSet::new();
+        let (_stop, stopped) = watch::channel(false);
+        if let Some(events) = self.events {
+            listening.spawn(events.run(stopped));
+        }
         tokio::join!(self.lists.follow(), self.misses.answer());
     }
 }

@@ -291,6 +291,7 @@ mod tests {
             tenant: None,
             resync_interval: Duration::from_secs(1),
             tls: crate::config::TlsSettings::default(),
+            events: None,
         };
         let metrics = crate::metrics::Metrics::new().unwrap().api_manager("a");
         let rest = Rest::new(&settings, 1 << 20, metrics);

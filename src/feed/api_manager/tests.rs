@@ -110,6 +110,7 @@ fn settings(server: &Server) -> EventHubSettings {
         tenant: Some("carbon.super".parse().unwrap()),
         resync_interval: Duration::from_secs(3600),
         tls: TlsSettings::default(),
+        events: None,
     }
 }
 

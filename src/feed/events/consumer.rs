@@ -4,7 +4,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -25,7 +25,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Malformed, Revoked,
+    EventKind, Malformed, Notifications, Revoked,
     transport::{Transport, Transported},
 };
 use crate::{
@@ -51,16 +51,20 @@ const BATCH: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Where messages are counted that are for others; before it there are the mistakes.
+const OTHER_TENANT: usize = Malformed::ALL.len();
+
 /// Who takes the messages.
 pub enum Listener {
+    Notifications(Notifications),
     Revocations(Revoker),
 }
 
 /// See the module.
 pub struct Consumer {
     settings: BrokerSettings,
-    /// Whom to trust; only where a server has TLS.
-    tls: Option<Arc<ClientConfig>>,
+    /// Made when a server with TLS is connected to for the first time.
+    tls: OnceLock<Arc<ClientConfig>>,
     listener: Listener,
     metrics: Arc<BrokerMetrics>,
     /// A mistake of each kind is told once.
@@ -68,27 +72,17 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// # Errors
-    /// No certificate authorities, where a server has TLS.
-    pub fn new(
-        settings: BrokerSettings,
-        listener: Listener,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
-        let any_tls = settings.broker.servers.iter().any(|server| server.tls);
-        let tls = match any_tls {
-            true => Some(Arc::new(client_config(&settings.tls, true)?)),
-            false => None,
-        };
-        let mistakes = Malformed::ALL.map(Malformed::word);
-        let metrics = metrics.broker(listener.word(), &listener.types(), &mistakes);
-        Ok(Self {
+    pub fn new(settings: BrokerSettings, listener: Listener, metrics: &Metrics) -> Self {
+        let mut skipped = Malformed::ALL.map(Malformed::word).to_vec();
+        skipped.push("other_tenant");
+        let metrics = metrics.broker(listener.word(), &listener.types(), &skipped);
+        Self {
             settings,
-            tls,
+            tls: OnceLock::new(),
             listener,
             metrics,
             told: Default::default(),
-        })
+        }
     }
 
     /// Listens until `stop` says true.
@@ -176,12 +170,9 @@ impl Consumer {
                 ..AMQPQueryString::default()
             },
         };
-        let name = ServerName::try_from(server.host.clone()).ok();
-        let tls = self.tls.clone().filter(|_| server.tls).zip(name);
-        if server.tls && tls.is_none() {
-            let fault = io::Error::other("no server has such a name");
-            return Err(fault.into());
-        }
+        let tls = self
+            .tls(server)
+            .map_err(|fault| io::Error::other(fault.to_string()))?;
         let open = async |uri: AMQPUri, runtime: Transported| {
             let address = (uri.authority.host, uri.authority.port);
             let address = runtime.to_socket_addrs(address);
@@ -189,6 +180,25 @@ impl Consumer {
         };
         let properties = ConnectionProperties::default().with_connection_name("portcullis".into());
         Connection::connector(uri, Transport::here(tls), open, properties).await
+    }
+
+    /// How TLS is spoken with the server, if it is.
+    fn tls(
+        &self,
+        server: &BrokerServer,
+    ) -> anyhow::Result<Option<(Arc<ClientConfig>, ServerName<'static>)>> {
+        if !server.tls {
+            return Ok(None);
+        }
+        let name = ServerName::try_from(server.host.clone())?;
+        let config = match self.tls.get() {
+            Some(config) => Arc::clone(config),
+            None => {
+                let config = Arc::new(client_config(&self.settings.tls, true)?);
+                Arc::clone(self.tls.get_or_init(|| config))
+            }
+        };
+        Ok(Some((config, name)))
     }
 
     async fn bind(&self, connection: &Connection) -> lapin::Result<(Channel, lapin::Consumer)> {
@@ -229,7 +239,8 @@ impl Consumer {
     async fn take_all(&self, mut subscribed: Subscribed) -> String {
         loop {
             match self.take_batch(&mut subscribed.deliveries).await {
-                Ok(true) => {}
+                // Others wait for this thread too.
+                Ok(true) => tokio::task::yield_now().await,
                 Ok(false) => return "the broker has taken our queue away".to_owned(),
                 Err(fault) => return words(&fault),
             }
@@ -264,7 +275,8 @@ impl Consumer {
 
     fn take(&self, body: &[u8]) {
         match self.listener.take(body) {
-            Ok(kind) => self.metrics.event(kind, unix_time().as_secs_f64()),
+            Ok(Some(kind)) => self.metrics.event(kind, unix_time().as_secs_f64()),
+            Ok(None) => self.metrics.skip(OTHER_TENANT),
             Err(mistake) => {
                 self.metrics.skip(mistake as usize);
                 if !self.told[mistake as usize].swap(true, Ordering::Relaxed) {
@@ -293,6 +305,7 @@ impl Listener {
     /// For labels and messages.
     fn word(&self) -> &'static str {
         match self {
+            Self::Notifications(_) => "notifications",
             Self::Revocations(_) => "revocations",
         }
     }
@@ -300,6 +313,7 @@ impl Listener {
     /// The types of events that may come.
     fn types(&self) -> Vec<&'static str> {
         match self {
+            Self::Notifications(_) => EventKind::ALL.iter().map(|kind| kind.word()).collect(),
             Self::Revocations(_) => vec!["token_revocation"],
         }
     }
@@ -307,16 +321,21 @@ impl Listener {
     /// The queue is bound: what happens from now on will come, and what happened before may not.
     fn begin(&self) {
         match self {
+            Self::Notifications(notifications) => notifications.begin(),
             Self::Revocations(revoker) => revoker.reload(),
         }
     }
 
-    /// Takes a message; returns the position of its type.
-    fn take(&self, body: &[u8]) -> Result<usize, Malformed> {
+    /// Takes a message; returns the position of its type. `None`: it is not for us.
+    fn take(&self, body: &[u8]) -> Result<Option<usize>, Malformed> {
         match self {
+            Self::Notifications(notifications) => {
+                let kind = notifications.take(body)?;
+                Ok(kind.map(|kind| kind as usize))
+            }
             Self::Revocations(revoker) => {
                 revoker.revoke(&Revoked::parse(body)?);
-                Ok(0)
+                Ok(Some(0))
             }
         }
     }
