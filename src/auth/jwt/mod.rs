@@ -107,7 +107,7 @@ impl Issuer {
     /// What the token says, if it is the issuer's.
     ///
     /// # Errors
-    /// [`NotVerified`]; nothing that was decoded is to be believed then.
+    /// Why it is not, or why that cannot be told; nothing that was decoded is to be believed then.
     pub async fn verify(&self, jwt: Jwt<'_>) -> Result<Grant, NotVerified> {
         let result = self.judge(jwt).await;
         self.metrics.verified(counted(&result));

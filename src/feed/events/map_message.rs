@@ -27,7 +27,7 @@ impl<'a> MapMessage<'a> {
     /// Reads a whole body. Nothing is allocated for what the body only promises.
     ///
     /// # Errors
-    /// [`NoMapMessage`].
+    /// The body is none, or ends too early, or too late.
     pub fn parse(body: &'a [u8]) -> Result<Self, NoMapMessage> {
         let mut rest = Rest(body);
         let count = u32::from_be_bytes(rest.array()?);
