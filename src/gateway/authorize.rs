@@ -29,13 +29,13 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     if context.is_shed {
         return Err(Denial::Overloaded.into());
     }
-    framing::check(session)?;
+    context.content_length = framing::check(session)?;
     caller::check_door(session, &context.caller)?;
     let found = find_route(&snapshot, session.req_header(), context)?;
     limits::by_address(&snapshot, context)?;
     let policy = match found {
         Found::Public(permit) => {
-            check_limits(&snapshot, None, session, context)?;
+            check_limits(&snapshot, None, context)?;
             return Ok(Decided::Pass(permit));
         }
         Found::Preflight(cors) => {
@@ -51,7 +51,7 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     let grant = permit.grant().map(|grant| &**grant);
     subscription::check(&snapshot, grant, context).await?;
     check_endpoint(context)?;
-    check_limits(&snapshot, grant, session, context)?;
+    check_limits(&snapshot, grant, context)?;
     backend_jwt::attach(&snapshot, permit.grant(), context)?;
     Ok(Decided::Pass(permit))
 }
@@ -68,11 +68,10 @@ fn check_endpoint(context: &Context) -> Result<(), Denial> {
 fn check_limits(
     snapshot: &Snapshot,
     grant: Option<&Grant>,
-    session: &Session,
     context: &mut Context,
 ) -> Result<(), Denial> {
     let taken = tiers::take(snapshot, grant, context)?;
-    let others = limits::by_others(snapshot, grant, session.req_header(), context);
+    let others = limits::by_others(snapshot, grant, context);
     others.inspect_err(|_| {
         if let Some(taken) = &taken {
             taken.give_back();

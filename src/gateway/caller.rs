@@ -39,7 +39,8 @@ impl Caller {
         let trusted = &peer.trusted_proxies;
         let is_trusted = direct.is_some_and(|direct| any_contains(trusted, direct));
         let headers = &session.req_header().headers;
-        let is_https = match headers.get(X_FORWARDED_PROTO).filter(|_| is_trusted) {
+        let told = is_trusted.then(|| headers.get(X_FORWARDED_PROTO)).flatten();
+        let is_https = match told {
             Some(proto) => proto.as_bytes().eq_ignore_ascii_case(b"https"),
             None => peer.is_tls(),
         };

@@ -30,6 +30,8 @@ pub struct Context {
     /// There were too many requests when this one came.
     pub is_shed: bool,
     pub method: KnownMethod,
+    /// Of the body, where the request says it.
+    pub content_length: Option<u64>,
     /// Position in the routing table.
     pub route: Option<usize>,
     pub trace: TraceContext,
@@ -111,6 +113,7 @@ impl Context {
             passage: None,
             is_shed: false,
             method: KnownMethod::Other,
+            content_length: None,
             route: None,
             trace: TraceContext::NONE,
             permit: None,

@@ -7,9 +7,11 @@ use pingora::{protocols::http::ServerSession, proxy::Session};
 
 use crate::domain::Denial;
 
+/// The length that the request says its body has.
+///
 /// # Errors
 /// The request has no one length.
-pub fn check(session: &Session) -> Result<(), Denial> {
+pub fn check(session: &Session) -> Result<Option<u64>, Denial> {
     let request = session.req_header();
     let headers = &request.headers;
     // Something before the target, a space for instance, is made part of it by Pingora.
@@ -17,7 +19,7 @@ pub fn check(session: &Session) -> Result<(), Denial> {
     if !start.is_some_and(|start| start.is_ascii_alphabetic() || b"/*".contains(start)) {
         return Err(Denial::Ambiguous);
     }
-    check_length(headers)?;
+    let length = length_of(headers)?;
     if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
         check_coding(coding, headers)?;
         // Pingora takes the length out of such a request (RFC 9112 §6.3 allows that); a server in
@@ -28,13 +30,13 @@ pub fn check(session: &Session) -> Result<(), Denial> {
             return Err(Denial::Ambiguous);
         }
     }
-    Ok(())
+    Ok(length)
 }
 
 /// One value, of digits only.
-fn check_length(headers: &HeaderMap) -> Result<(), Denial> {
+fn length_of(headers: &HeaderMap) -> Result<Option<u64>, Denial> {
     let Some(length) = headers.get(header::CONTENT_LENGTH) else {
-        return Ok(());
+        return Ok(None);
     };
     let digits = length.as_bytes();
     let is_number = matches!(digits.len(), 1..=18) && digits.iter().all(u8::is_ascii_digit);
@@ -43,9 +45,10 @@ fn check_length(headers: &HeaderMap) -> Result<(), Denial> {
         .iter()
         .nth(1)
         .is_none();
-    match is_number && is_one {
-        true => Ok(()),
-        false => Err(Denial::Ambiguous),
+    let number = length.to_str().ok().and_then(|length| length.parse().ok());
+    match (number, is_number && is_one) {
+        (Some(number), true) => Ok(Some(number)),
+        _ => Err(Denial::Ambiguous),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits in the life of a request: its size, then by address before the token is looked at, then by
 //! client, tier and route.
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
@@ -110,7 +110,6 @@ pub fn no_token_miss(snapshot: &Snapshot, context: &Context) {
 pub fn by_others(
     snapshot: &Snapshot,
     grant: Option<&Grant>,
-    request: &RequestHeader,
     context: &mut Context,
 ) -> Result<(), Denial> {
     let Some(position) = context.route else {
@@ -136,9 +135,7 @@ pub fn by_others(
         give_back_by_address(snapshot, context);
         return Err(denial);
     }
-    let length = request.headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match (length, snapshot.route(position).max_body) {
+    match (context.content_length, snapshot.route(position).max_body) {
         (Some(length), Some(most)) if length > most => Err(Denial::BodyTooLarge),
         _ => Ok(()),
     }

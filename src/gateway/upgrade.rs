@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::header;
+use http::{Version, header};
 use pingora::{
     Error, ErrorType, OrErr,
     connectors::L4Connect,
@@ -42,7 +42,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Gives an upgrade a connection to `peer` that nobody else uses, and that ends with its token if that
 /// is asked for.
 pub fn attach(peer: &mut HttpPeer, request: &RequestHeader, context: &Context) {
-    if !request.headers.contains_key(header::UPGRADE) {
+    // HTTP/2 knows no such header (RFC 9113 §8.2.2).
+    if request.version == Version::HTTP_2 || !request.headers.contains_key(header::UPGRADE) {
         return;
     }
     peer.group_key ^= fastrand::u64(1..);

@@ -86,9 +86,12 @@ impl Wire {
             let count = parts.len().min(MAX_PARTS - 1);
             slices[1..=count].copy_from_slice(&parts[..count]);
             let first = usize::from(self.unsent.is_empty());
-            let sent = ready!(
-                Pin::new(&mut self.stream).poll_write_vectored(context, &slices[first..=count])
-            )?;
+            let stream = Pin::new(&mut self.stream);
+            // The system takes one part by a shorter way than a list of one.
+            let sent = ready!(match &slices[first..=count] {
+                [part] => stream.poll_write(context, part),
+                parts => stream.poll_write_vectored(context, parts),
+            })?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
