@@ -177,6 +177,18 @@ reasons! {
 impl Reason {
     /// Position in [`Reason::ALL`].
     pub fn index(self) -> usize {
+    /// Whether the upstream is what failed.
+    pub fn is_of_upstream(self) -> bool {
+        matches!(
+            self,
+            Self::NoUpstream
+                | Self::UpstreamConnect
+                | Self::UpstreamOverloaded
+                | Self::UpstreamReset
+                | Self::UpstreamTimeout
+        )
+    }
+
         self as usize
     }
 }

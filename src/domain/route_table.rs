@@ -292,6 +292,7 @@ mod tests {
             access: Access::Token(Policy::default()),
             action: Action::Forward(Forward {
                 to: crate::domain::Destination::Production(UpstreamId(0)),
+                on_failure: None,
                 timeout: None,
                 rewrite: None,
             }),
