@@ -49,7 +49,7 @@ pub fn settings(
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
     let event_hub = apim::read(&mut root, &context);
-    let broker = event_hub.as_ref().and_then(|(hub, _)| hub.events.as_ref());
+    let broker = event_hub.events();
     let revocation = revocation::read(&mut root, &context, broker);
     let subscriptions = subscriptions::read(&mut root, &context, event_hub);
     let of_key_manager = key_manager
@@ -111,7 +111,7 @@ fn compare(
         );
     }
     if let (Some((name, place)), None) = (&routes.first_validated, &subscriptions.source) {
-        subscriptions::tell_no_source(root, name, place);
+        subscriptions::tell_no_source(root, subscriptions.hub_is_off, name, place);
     }
     if routes.table.routes().is_empty() {
         root.warn(

@@ -150,6 +150,8 @@ reasons! {
     IntrospectionNotReady = "introspection_not_ready", Error;
     /// Too many introspections are under way already.
     IntrospectionOverloaded = "introspection_overloaded", Error;
+    /// The route asks for a subscription, and the source of subscriptions is switched off.
+    SubscriptionsOff = "subscriptions_off", Error;
     /// The subscriptions have not been loaded yet.
     SubscriptionsNotReady = "subscriptions_not_ready", Error;
     /// The tier of the subscription, or of the application, is not known.
@@ -175,8 +177,6 @@ reasons! {
 }
 
 impl Reason {
-    /// Position in [`Reason::ALL`].
-    pub fn index(self) -> usize {
     /// Whether the upstream is what failed.
     pub fn is_of_upstream(self) -> bool {
         matches!(
@@ -189,6 +189,8 @@ impl Reason {
         )
     }
 
+    /// Position in [`Reason::ALL`].
+    pub fn index(self) -> usize {
         self as usize
     }
 }

@@ -45,9 +45,8 @@ async fn look_up(
     grant: Option<&Grant>,
     api: &Arc<ApiIdentity>,
 ) -> Result<Outcome, Denial> {
-    let ready = snapshot.subscriptions.as_ref();
-    let Some(subscriptions) = ready.filter(|known| known.table.is_ready()) else {
-        return Err(Denial::SubscriptionsNotReady);
+    let Some(subscriptions) = &snapshot.subscriptions else {
+        return Err(Denial::SubscriptionsOff);
     };
     let client_id = grant.and_then(Grant::client_id).ok_or(Denial::NoClientId)?;
     Ok(subscriptions.look_up(client_id, None, api).await)
