@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use http::HeaderName;
+
 use super::{
     apim, backend_jwt,
     env::Environment,
@@ -16,6 +18,7 @@ use super::{
     tree::Table,
     upstream::Upstreams,
 };
+use crate::domain::Validation;
 
 const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
@@ -55,9 +58,16 @@ pub fn settings(
     let of_key_manager = key_manager
         .as_ref()
         .and_then(|known| known.validate_subscriptions);
+    let (clock_skew, token_header) = token(&mut root);
     let common = route::Common {
-        validate_subscriptions: of_key_manager.unwrap_or(subscriptions.validate),
-        clock_skew: clock_skew(&mut root),
+        validation: Validation::ByToken {
+            usually: of_key_manager.unwrap_or(subscriptions.validate),
+            any_issuer: jwt_issuers
+                .iter()
+                .any(|issuer| issuer.validate_subscriptions == Some(true)),
+        },
+        clock_skew,
+        token_header,
         response_cache: response_cache::read(&mut root),
         rates: &rates,
         sizes: &limits.sizes,
@@ -192,10 +202,11 @@ fn bounded(
     }
 }
 
-/// `[token]`: how tokens are read, whoever issued them.
-fn clock_skew(root: &mut Section<'_>) -> Duration {
+/// `[token]`: how tokens are read, whoever issued them. The header is `None` for `Authorization`.
+fn token(root: &mut Section<'_>) -> (Duration, Option<HeaderName>) {
     const LONGEST: Duration = Duration::from_secs(300);
     let mut section = root.section("token");
+    let header = route::token_header(&mut section, "header", None).flatten();
     let skew = section.duration("clock_skew");
     if let Some(Placed { value, place }) = &skew
         && *value > LONGEST
@@ -207,7 +218,7 @@ fn clock_skew(root: &mut Section<'_>) -> Duration {
         );
     }
     section.finish();
-    skew.map_or(DEFAULT_CLOCK_SKEW, |skew| skew.value)
+    (skew.map_or(DEFAULT_CLOCK_SKEW, |skew| skew.value), header)
 }
 
 fn admin(root: &mut Section<'_>, context: &Context<'_>) -> Option<AdminSettings> {
