@@ -216,7 +216,7 @@ pub fn tell_no_source(root: &Section<'_>, hub_is_off: bool, route: &str, place: 
         true => root.warn(
             place,
             format!(
-                "the route {route:?} asks for a subscription, and [apim.eventHub] is off: nobody passes there"
+                "the route {route:?} asks for a subscription, and [apim.eventHub] is off: nobody passes who must have one"
             ),
             "say `enable = true` in [apim.eventHub], or do not validate subscriptions",
         ),

@@ -35,6 +35,7 @@ const FORWARDED: [(&str, &str); 4] = [
 pub fn translate(original: &Original<'_>, native: &mut Native) {
     listeners(original, native);
     client_certificates(original, native);
+    upstream_tls(original, native);
     sizes(original, native);
     native.text("errors.format", "wso2", &Place::Nowhere);
     if let Some(header) = original.text("server.header") {
@@ -188,6 +189,22 @@ fn client_certificates(original: &Original<'_>, native: &mut Native) {
         "listen.client_certificates",
         ["trust_store_file", "trust_store_password"],
     );
+}
+
+/// Whom to trust and what to show where APIs are served.
+fn upstream_tls(original: &Original<'_>, native: &mut Native) {
+    const FROM: &str = "httpClients.sslConfig";
+    for (store, file) in [("keyStore", "keystore"), ("trustStore", "trust_store")] {
+        if let Some(path) = original.text(&format!("{FROM}.{store}Path")) {
+            native.text(
+                &format!("upstream_tls.{file}_file"),
+                path.value,
+                &path.place,
+            );
+            let to = format!("upstream_tls.{file}_password");
+            password(original, native, &format!("{FROM}.{store}Password"), &to);
+        }
+    }
 }
 
 fn sizes(original: &Original<'_>, native: &mut Native) {

@@ -44,6 +44,7 @@ pub const NATIVE_ROOTS: &[&str] = &[
     "token",
     "token_cache",
     "tracing",
+    "upstream_tls",
     "upstreams",
 ];
 

@@ -260,7 +260,7 @@ fn answer_status(
         section.error(
             &place,
             "this is not a status to answer with",
-            format!("{} to {}, without 304", statuses.start(), statuses.end()),
+            format!("{} to {}; not 304", statuses.start(), statuses.end()),
         );
     }
     status
