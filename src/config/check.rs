@@ -12,7 +12,10 @@ use super::{
     process, response_cache, revocation, route,
     secret::{self, SecretKeys},
     section::{Names, Placed, Section},
-    settings::{AdminSettings, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings},
+    settings::{
+        AdminSettings, JwtIssuerSettings, KeyManagerSettings, LogFormat, LogLevel, LogSettings,
+        Settings, TokenCacheSettings,
+    },
     subscriptions::{self, SubscriptionSettings},
     tracing,
     tree::Table,
@@ -52,20 +55,11 @@ pub fn settings(
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
     let event_hub = apim::read(&mut root, &context);
-    let broker = event_hub.events();
-    let revocation = revocation::read(&mut root, &context, broker);
+    let revocation = revocation::read(&mut root, &context, event_hub.events());
     let subscriptions = subscriptions::read(&mut root, &context, event_hub);
-    let of_key_manager = key_manager
-        .as_ref()
-        .and_then(|known| known.validate_subscriptions);
     let (clock_skew, token_header) = token(&mut root);
     let common = route::Common {
-        validation: Validation::ByToken {
-            usually: of_key_manager.unwrap_or(subscriptions.validate),
-            any_issuer: jwt_issuers
-                .iter()
-                .any(|issuer| issuer.validate_subscriptions == Some(true)),
-        },
+        validation: validation(&subscriptions, key_manager.as_ref(), &jwt_issuers),
         clock_skew,
         token_header,
         response_cache: response_cache::read(&mut root),
@@ -103,6 +97,21 @@ pub fn settings(
         tracing,
         process,
     })
+}
+
+/// Who must have subscribed, where a route does not say.
+fn validation(
+    subscriptions: &SubscriptionSettings,
+    key_manager: Option<&KeyManagerSettings>,
+    issuers: &[JwtIssuerSettings],
+) -> Validation {
+    let of_key_manager = key_manager.and_then(|known| known.validate_subscriptions);
+    Validation::ByToken {
+        usually: of_key_manager.unwrap_or(subscriptions.validate),
+        any_issuer: issuers
+            .iter()
+            .any(|issuer| issuer.validate_subscriptions == Some(true)),
+    }
 }
 
 /// What routes need of the rest. `judges`: there is a key manager or an issuer of JWTs, or something has

@@ -88,6 +88,7 @@ impl Translation {
     pub fn print(mut self, name: &str, with_secrets: bool) -> String {
         let nothing = Environment::default();
         nothing.overlay_own(&mut self.native.root, &self.arguments, &Report::default());
+        self.native.find_secrets();
         let mut text = format!("# Made from {name} by `portcullis migrate`.\n");
         text.push_str("# File names in it are seen from that file's folder: put it there.\n");
         let variables: BTreeSet<&str> = self.native.variables().collect();

@@ -1,8 +1,8 @@
 //! `[tokenRevocationConfig]`: who tells which tokens were revoked before their end.
 
 use super::{
-    broker, gateway::trust_store, native::Native, original::Original, values::GivenSecret,
-    variable_for,
+    broker, gateway::trust_store, key_manager::has_own, native::Native, original::Original,
+    values::GivenSecret, variable_for,
 };
 use crate::config::{problem::Place, section::Placed};
 
@@ -27,7 +27,7 @@ pub fn translate(original: &Original<'_>, native: &mut Native) {
         // An event hub of the same file would be taken otherwise.
         native.flag("revocation.events", false, &Place::Nowhere);
     }
-    if realtime || has_list {
+    if (realtime || has_list) && !has_own(&original.native, &["revocation", "tls"]) {
         let keys = ["trustStoreFile", "trustStorePassword"];
         trust_store(original, native, "revocation.tls", keys);
     }

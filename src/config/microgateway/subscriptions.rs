@@ -1,7 +1,8 @@
 //! `[security] validateSubscriptions` and `[apim.eventHub]`: who must have subscribed, and who knows it.
 
 use super::{
-    broker, gateway::trust_store, issuers, native::Native, original::Original, values::GivenSecret,
+    broker, gateway::trust_store, issuers, key_manager::has_own, native::Native,
+    original::Original, values::GivenSecret,
 };
 use crate::config::{problem::Place, section::Placed};
 
@@ -54,7 +55,7 @@ fn event_hub(original: &Original<'_>, native: &mut Native) {
     native.text(&format!("{HUB}.username"), username.value, &username.place);
     native.secret(&password, secret, &super::variable_for(&password));
     events(original, native, &name);
-    if has_tls {
+    if has_tls && !has_own(&original.native, &["apim", "eventhub", "tls"]) {
         let keys = ["trustStoreFile", "trustStorePassword"];
         trust_store(original, native, &format!("{HUB}.tls"), keys);
     }
