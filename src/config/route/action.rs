@@ -260,7 +260,10 @@ fn answer_status(
         section.error(
             &place,
             "this is not a status to answer with",
-            format!("{} to {}; not 304", statuses.start(), statuses.end()),
+            match statuses.contains(&304) {
+                true => format!("{} to {}, without 304", statuses.start(), statuses.end()),
+                false => format!("{} to {}", statuses.start(), statuses.end()),
+            },
         );
     }
     status
