@@ -3,26 +3,22 @@
 /// What the original connects to by itself.
 pub const DEFAULT: &str = "amqp://admin:admin@carbon/carbon?brokerlist='tcp://localhost:5672'";
 
-/// The address without its account, and the name of that.
-pub fn without_account(address: &str) -> (String, Option<String>) {
+/// The address without its account.
+pub fn without_account(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else {
-        return (address.to_owned(), None);
+        return address.to_owned();
     };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     match authority.rsplit_once('@') {
-        None => (address.to_owned(), None),
-        Some((account, host)) => {
-            let name = account.split_once(':').map_or(account, |(name, _)| name);
-            let address = format!("{scheme}://{host}{tail}");
-            (address, Some(name.to_owned()))
-        }
+        None => address.to_owned(),
+        Some((_, host)) => format!("{scheme}://{host}{tail}"),
     }
 }
 
 /// The address with this account in it instead of its own.
 pub fn with_account(address: &str, name: &str, password: &str) -> String {
-    let (address, _) = without_account(address);
+    let address = without_account(address);
     match address.split_once("://") {
         Some((scheme, rest)) => {
             format!("{scheme}://{}:{}@{rest}", encoded(name), encoded(password))
@@ -59,15 +55,14 @@ mod tests {
 
     #[test]
     fn accounts_come_and_go() {
-        let (address, name) = without_account(DEFAULT);
+        let address = without_account(DEFAULT);
         assert_eq!(
             address,
             "amqp://carbon/carbon?brokerlist='tcp://localhost:5672'"
         );
-        assert_eq!(name.as_deref(), Some("admin"));
         assert!(!may_hold_a_secret(&address));
         for odd in ["amqp://a:b/c@host/x", "nonsense", "a@b"] {
-            assert!(may_hold_a_secret(&without_account(odd).0), "{odd}");
+            assert!(may_hold_a_secret(&without_account(odd)), "{odd}");
         }
         let other = with_account(DEFAULT, "me@carbon.super", "p:/?%@ ");
         let account = Broker::parse(&other).unwrap().account.unwrap();

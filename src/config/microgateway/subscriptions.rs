@@ -4,7 +4,10 @@ use super::{
     broker, gateway::trust_store, issuers, key_manager::has_own, native::Native,
     original::Original, values::GivenSecret,
 };
-use crate::config::{problem::Place, section::Placed};
+use crate::{
+    config::{problem::Place, section::Placed},
+    domain::{Broker, BrokerAccount, Secret},
+};
 
 const HUB: &str = "apim.eventHub";
 const SERVICE: &str = "https://localhost:9443";
@@ -51,10 +54,13 @@ fn event_hub(original: &Original<'_>, native: &mut Native) {
         place: Place::Nowhere,
         variable: None,
     });
-    let name = username.value.clone();
+    let account = BrokerAccount {
+        name: username.value.clone(),
+        password: Secret::new(&secret.value),
+    };
     native.text(&format!("{HUB}.username"), username.value, &username.place);
     native.secret(&password, secret, &super::variable_for(&password));
-    events(original, native, &name);
+    events(original, native, &account);
     if has_tls && !has_own(&original.native, &["apim", "eventhub", "tls"]) {
         let keys = ["trustStoreFile", "trustStorePassword"];
         trust_store(original, native, &format!("{HUB}.tls"), keys);
@@ -62,18 +68,20 @@ fn event_hub(original: &Original<'_>, native: &mut Native) {
 }
 
 /// The address without the account in it: the original connects as `username`, whatever stands there.
-fn events(original: &Original<'_>, native: &mut Native, username: &str) {
+fn events(original: &Original<'_>, native: &mut Native, account: &BrokerAccount) {
     let path = format!("{HUB}.eventListeningEndpoints");
     let Some(address) = original.secret(&path) else {
         let address = broker::without_account(broker::DEFAULT);
-        native.text(&path, address.0, &Place::Nowhere);
+        native.text(&path, address, &Place::Nowhere);
         return;
     };
-    let (without, account) = broker::without_account(&address.value);
-    if let Some(account) = account.filter(|account| account != username) {
+    let without = broker::without_account(&address.value);
+    let written = Broker::parse(&address.value).ok();
+    let written = written.and_then(|broker| broker.account);
+    if written.is_some_and(|written| written != *account) {
         original.warn(
             &address.place,
-            format!("the account {account:?} in the address does not count: `username` does"),
+            "the account in the address does not count: `username` and `password` do",
             "as in the original",
         );
     }
