@@ -1,7 +1,8 @@
 //! Files of WSO2 API Microgateway, and what becomes of them: `tests/microgateway/*.conf`, each with a
 //! `.said` (the messages) and a `.toml` (what `migrate` prints). `PORTCULLIS_UPDATE=1 cargo test --test
 //! microgateway` writes both anew. Comments at the top: `# env NAME=value`, `# argument key=value`,
-//! `# file NAME` for a store of `tests/keystores`, `# file NAME = TEXT` with `\n` in it.
+//! `# file NAME` for a store of `tests/keystores`, `# file NAME from STORE` for a certain one, `# file NAME = TEXT`
+//! with `\n` in it.
 
 use std::{
     fs,
@@ -77,15 +78,11 @@ fn become_ours(text: &str) -> (String, String) {
     let folder = Folder::new();
     let file = folder.write("conf/micro-gw.conf", text.as_bytes());
     for name in text.lines().filter_map(|line| line.strip_prefix("# file ")) {
-        let (name, bytes) = match name.split_once(" = ") {
-            Some((name, words)) => (name, words.replace("\\n", "\n").into_bytes()),
-            None => {
-                let store = match name.contains("rust") {
-                    true => "one-round-legacy.p12",
-                    false => "one-round.p12",
-                };
-                (name, fs::read(format!("tests/keystores/{store}")).unwrap())
-            }
+        let (name, bytes) = match (name.split_once(" = "), name.split_once(" from ")) {
+            (Some((name, words)), _) => (name, words.replace("\\n", "\n").into_bytes()),
+            (None, Some((name, store))) => (name, store_of_tests(store)),
+            (None, None) if name.contains("rust") => (name, store_of_tests("one-round-legacy.p12")),
+            (None, None) => (name, store_of_tests("one-round.p12")),
         };
         folder.write(name, &bytes);
     }
@@ -116,6 +113,10 @@ fn become_ours(text: &str) -> (String, String) {
         assert!(!said.to_string().contains(secret), "{said}");
     }
     (hidden(said.to_string()), hidden(printed))
+}
+
+fn store_of_tests(name: &str) -> Vec<u8> {
+    fs::read(format!("tests/keystores/{name}")).unwrap()
 }
 
 #[test]

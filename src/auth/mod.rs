@@ -32,7 +32,7 @@ pub use unavailable::Unavailable;
 pub use upkeep::{KeyManagerReadiness, Readiness, Upkeep};
 
 use crate::{
-    config::{KeyManagerSettings, TokenCacheSettings},
+    config::{Introspection, KeyManagerSettings, TokenCacheSettings},
     domain::{AccessToken, Grant, JwtFault, Secret, TokenDigester, TokenKey, UnixSeconds, Verdict},
     metrics::{IssuerMetrics, Metrics},
     telemetry::TraceContext,
@@ -200,13 +200,17 @@ impl Verifier {
     ) -> Result<Verified, NoVerdict> {
         let mut signed = None;
         if let Some((issuer, jwt)) = self.issuers.recognise(token) {
-            let verdict = Verdict::Active(Arc::new(issuer.verify(jwt).await?));
-            if !issuer.settings().introspect {
+            let asks = issuer.settings().introspect;
+            signed = match issuer.verify(jwt).await {
+                Ok(grant) => Some(Verdict::Active(Arc::new(grant))),
+                Err(_) if asks == Introspection::Failed => None,
+                Err(why) => return Err(why.into()),
+            };
+            if let Some(verdict) = signed.clone().filter(|_| asks != Introspection::Also) {
                 self.memory.keep(key, &verdict, Moment::now());
                 let from = From::Signature;
                 return Ok(Verified { verdict, from });
             }
-            signed = Some(verdict);
         }
         match &self.asked {
             Some(asked) => Ok(asked.ask(key, token, signed, trace, &self.memory).await?),

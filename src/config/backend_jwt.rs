@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use rustls::pki_types::PrivateKeyDer;
 
 use super::{
     check::Context,
-    pem,
+    keystore, pem,
     secret::{self, SecretKeys},
     section::{Placed, Section},
 };
-use crate::domain::{BackendJwt, Way, is_untouchable};
+use crate::domain::{BackendJwt, SigningKey, Way, is_untouchable};
 
 const DEFAULT_HEADER: HeaderName = HeaderName::from_static("x-jwt-assertion");
 const DEFAULT_DIALECT: &str = "http://wso2.org/claims";
@@ -35,11 +36,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<BackendJwt>
     let dialect = dialect.map_or_else(|| DEFAULT_DIALECT.to_owned(), |text| text.value);
     let key_id = section.text("key_id").map(|text| text.value.into());
     let life = life(&mut section);
-    let pem = secret::read(&mut section, KEY, context);
-    if pem.is_none() && !KEY.any_given(&section) {
-        section.missing("key_file", "the private key that signs, PEM");
-    }
-    let key = pem.and_then(|pem| pem::signing_key(&section, &pem.value));
+    let key = key(&mut section, context);
     section.finish();
     Some(BackendJwt {
         header: header?,
@@ -51,6 +48,45 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<BackendJwt>
         key: key?,
         key_id,
     })
+}
+
+/// The private key that signs: PEM, or from a key store.
+fn key(section: &mut Section<'_>, context: &Context<'_>) -> Option<SigningKey> {
+    let pem = secret::read(section, KEY, context);
+    let stored = keystore::identity(section, keystore::IDENTITY, context);
+    match (pem, stored) {
+        (Some(pem), Some(_)) => {
+            section.error(
+                &pem.place,
+                "a PEM file and a key store both say which key signs",
+                "keep `key_file`, or `keystore_file`",
+            );
+            None
+        }
+        (Some(pem), None) => pem::signing_key(section, &pem.value),
+        (None, Some(stored)) => {
+            let stored = stored?;
+            let key = match &stored.certificate.key {
+                PrivateKeyDer::Pkcs8(der) => SigningKey::from_pkcs8(der.secret_pkcs8_der()),
+                _ => None,
+            };
+            if key.is_none() {
+                section.error(
+                    &stored.file.place,
+                    "the key of this store cannot sign",
+                    "RSA of 2048 bits or more, P-256 or Ed25519",
+                );
+            }
+            key
+        }
+        (None, None) => {
+            if !KEY.any_given(section) {
+                let hint = "the private key that signs, PEM; or `keystore_file`";
+                section.missing("key_file", hint);
+            }
+            None
+        }
+    }
 }
 
 fn header(section: &mut Section<'_>) -> Option<HeaderName> {

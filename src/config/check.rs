@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use http::HeaderName;
+
 use super::{
     apim, backend_jwt,
     env::Environment,
@@ -10,12 +12,16 @@ use super::{
     process, response_cache, revocation, route,
     secret::{self, SecretKeys},
     section::{Names, Placed, Section},
-    settings::{AdminSettings, LogFormat, LogLevel, LogSettings, Settings, TokenCacheSettings},
+    settings::{
+        AdminSettings, JwtIssuerSettings, KeyManagerSettings, LogFormat, LogLevel, LogSettings,
+        Settings, TokenCacheSettings,
+    },
     subscriptions::{self, SubscriptionSettings},
     tracing,
     tree::Table,
     upstream::Upstreams,
 };
+use crate::domain::Validation;
 
 const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
@@ -49,15 +55,13 @@ pub fn settings(
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
     let event_hub = apim::read(&mut root, &context);
-    let broker = event_hub.as_ref().and_then(|(hub, _)| hub.events.as_ref());
-    let revocation = revocation::read(&mut root, &context, broker);
+    let revocation = revocation::read(&mut root, &context, event_hub.events());
     let subscriptions = subscriptions::read(&mut root, &context, event_hub);
-    let of_key_manager = key_manager
-        .as_ref()
-        .and_then(|known| known.validate_subscriptions);
+    let (clock_skew, token_header) = token(&mut root);
     let common = route::Common {
-        validate_subscriptions: of_key_manager.unwrap_or(subscriptions.validate),
-        clock_skew: clock_skew(&mut root),
+        validation: validation(&subscriptions, key_manager.as_ref(), &jwt_issuers),
+        clock_skew,
+        token_header,
         response_cache: response_cache::read(&mut root),
         rates: &rates,
         sizes: &limits.sizes,
@@ -95,6 +99,21 @@ pub fn settings(
     })
 }
 
+/// Who must have subscribed, where a route does not say.
+fn validation(
+    subscriptions: &SubscriptionSettings,
+    key_manager: Option<&KeyManagerSettings>,
+    issuers: &[JwtIssuerSettings],
+) -> Validation {
+    let of_key_manager = key_manager.and_then(|known| known.validate_subscriptions);
+    Validation::ByToken {
+        usually: of_key_manager.unwrap_or(subscriptions.validate),
+        any_issuer: issuers
+            .iter()
+            .any(|issuer| issuer.validate_subscriptions == Some(true)),
+    }
+}
+
 /// What routes need of the rest. `judges`: there is a key manager or an issuer of JWTs, or something has
 /// been said about one.
 fn compare(
@@ -111,7 +130,7 @@ fn compare(
         );
     }
     if let (Some((name, place)), None) = (&routes.first_validated, &subscriptions.source) {
-        subscriptions::tell_no_source(root, name, place);
+        subscriptions::tell_no_source(root, subscriptions.hub_is_off, name, place);
     }
     if routes.table.routes().is_empty() {
         root.warn(
@@ -192,10 +211,11 @@ fn bounded(
     }
 }
 
-/// `[token]`: how tokens are read, whoever issued them.
-fn clock_skew(root: &mut Section<'_>) -> Duration {
+/// `[token]`: how tokens are read, whoever issued them. The header is `None` for `Authorization`.
+fn token(root: &mut Section<'_>) -> (Duration, Option<HeaderName>) {
     const LONGEST: Duration = Duration::from_secs(300);
     let mut section = root.section("token");
+    let header = route::token_header(&mut section, "header", None).flatten();
     let skew = section.duration("clock_skew");
     if let Some(Placed { value, place }) = &skew
         && *value > LONGEST
@@ -207,7 +227,7 @@ fn clock_skew(root: &mut Section<'_>) -> Duration {
         );
     }
     section.finish();
-    skew.map_or(DEFAULT_CLOCK_SKEW, |skew| skew.value)
+    (skew.map_or(DEFAULT_CLOCK_SKEW, |skew| skew.value), header)
 }
 
 fn admin(root: &mut Section<'_>, context: &Context<'_>) -> Option<AdminSettings> {

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use http::{Uri, uri::Scheme};
+use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::PublicKey};
 
 use super::{
     check::{Context, choice},
     key_manager::{is_loopback, parse_url},
+    keystore::{IssuerTrust, issuer_trust},
     pem,
     problem::Place,
     secret::{find, read_bounded},
     section::{Placed, Section, nearest},
-    settings::{JwtIssuerSettings, KeySource, TlsSettings},
+    settings::{Introspection, JwtIssuerSettings, KeySource, TlsSettings},
 };
 use crate::domain::{Expected, JwtAlgorithm, KeySet, VerifyingKey};
 
@@ -63,9 +65,8 @@ fn issuer(
     } else {
         section.missing("issuer", "as it stands in `iss` of its tokens");
     }
-    let authorities = section.text("ca_file");
-    let authorities = authorities.and_then(|file| pem::certificates(section, &file, context));
-    let keys = keys(section, issuer.as_ref(), context);
+    let IssuerTrust { authorities, key } = issuer_trust(section, "ca_file", context);
+    let keys = keys(section, issuer.as_ref(), key, context);
     let expected = Expected {
         algorithms: algorithms(section),
         kinds: kinds(section),
@@ -75,12 +76,14 @@ fn issuer(
             .map(|claim| claim.value.into()),
     };
     let introspect = introspect(section, can_ask);
+    let validate_subscriptions = section.boolean("validate_subscriptions");
     let refresh = refresh(section);
     Some(JwtIssuerSettings {
         issuer: issuer?.value,
         keys: keys?,
         expected,
         introspect,
+        validate_subscriptions: validate_subscriptions.map(|validate| validate.value),
         refresh,
         tls: TlsSettings {
             authorities,
@@ -93,6 +96,7 @@ fn issuer(
 fn keys(
     section: &mut Section<'_>,
     issuer: Option<&Placed<String>>,
+    stored: Option<Placed<Option<CertificateDer<'static>>>>,
     context: &Context<'_>,
 ) -> Option<KeySource> {
     let url = section.text("jwks_url").filter(|url| !url.value.is_empty());
@@ -102,14 +106,18 @@ fn keys(
         .into_iter()
         .flatten()
         .map(|text| &text.place)
+        .chain(stored.as_ref().map(|stored| &stored.place))
         .collect();
     if let [_, second, ..] = given[..] {
         section.error(
             second,
             "the keys are in two places",
-            "keep one of `jwks_url`, `jwks_file` and `certificate_file`",
+            "keep one of `jwks_url`, `jwks_file`, `certificate_file` and `certificate_alias`",
         );
         return None;
+    }
+    if let Some(Placed { value, place }) = stored {
+        return keys_of(section, &[value?], &place);
     }
     if let Some(file) = file {
         return key_set(section, &file, context);
@@ -180,10 +188,18 @@ fn certificate_keys(
     context: &Context<'_>,
 ) -> Option<KeySource> {
     let certificates = pem::certificates(section, file, context)?;
+    keys_of(section, &certificates, &file.place)
+}
+
+fn keys_of(
+    section: &Section<'_>,
+    certificates: &[CertificateDer<'_>],
+    place: &Place,
+) -> Option<KeySource> {
     let keys: Option<Vec<VerifyingKey>> = certificates.iter().map(|der| public_key(der)).collect();
     if keys.is_none() {
         section.error(
-            &file.place,
+            place,
             "the certificate's key cannot be used",
             "RSA of 2048 bits or more, P-256, P-384 or Ed25519",
         );
@@ -255,17 +271,22 @@ fn names(section: &mut Section<'_>, key: &'static str) -> Box<[Box<str>]> {
         .collect()
 }
 
-/// Whether the key manager is asked as well.
-fn introspect(section: &mut Section<'_>, can_ask: bool) -> bool {
-    let also = choice(section, "introspect", &[("never", false), ("also", true)]) == Some(true);
-    if also && !can_ask {
+/// When the key manager is asked as well.
+fn introspect(section: &mut Section<'_>, can_ask: bool) -> Introspection {
+    let words = [
+        ("never", Introspection::Never),
+        ("also", Introspection::Also),
+        ("failed", Introspection::Failed),
+    ];
+    let asks = choice(section, "introspect", &words).unwrap_or_default();
+    if asks != Introspection::Never && !can_ask {
         section.error(
             &section.place,
             "there is no [keyManager] to ask about these tokens",
             "add one, or leave out `introspect`",
         );
     }
-    also
+    asks
 }
 
 fn refresh(section: &mut Section<'_>) -> Duration {

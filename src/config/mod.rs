@@ -55,10 +55,10 @@ pub use revocation::{RevocationListSettings, RevocationSettings};
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ApiSettings, ClientCertificate, ClientSettings, CredentialBearer,
-    CredentialEncoding, CredentialSettings, EndpointSettings, GrantSettings, JwtIssuerSettings,
-    KeyManagerSettings, KeySource, LimitSettings, LogFormat, LogLevel, LogSettings, OAuth2Settings,
-    PrivateKeyJwtSettings, RefreshSettings, ResponseCacheSettings, Settings, TierSettings,
-    TlsSettings, TokenCacheSettings, TracingSettings,
+    CredentialEncoding, CredentialSettings, EndpointSettings, GrantSettings, Introspection,
+    JwtIssuerSettings, KeyManagerSettings, KeySource, LimitSettings, LogFormat, LogLevel,
+    LogSettings, OAuth2Settings, PrivateKeyJwtSettings, RefreshSettings, ResponseCacheSettings,
+    Settings, TierSettings, TlsSettings, TokenCacheSettings, TracingSettings,
 };
 pub use subscriptions::{SourcePlace, SourceSettings, SubscriptionSettings, UrlSettings};
 pub use upstream::{

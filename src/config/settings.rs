@@ -85,12 +85,25 @@ pub struct JwtIssuerSettings {
     pub issuer: String,
     pub keys: KeySource,
     pub expected: Expected,
-    /// Whether the key manager is asked as well.
-    pub introspect: bool,
+    pub introspect: Introspection,
+    /// Whether its tokens' clients must have subscribed to the API, where a route does not say; `None`: as
+    /// for opaque tokens.
+    pub validate_subscriptions: Option<bool>,
     /// How often the keys are asked for, if they come from somewhere else.
     pub refresh: Duration,
     /// For the way there.
     pub tls: TlsSettings,
+}
+
+/// When the key manager is asked about a JWT as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Introspection {
+    #[default]
+    Never,
+    /// Always; it can only say no.
+    Also,
+    /// When the JWT by itself is no good; what it says then counts.
+    Failed,
 }
 
 /// Where the keys of an issuer are.

@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Uri, uri::Scheme};
 
 use super::{
-    apim::EventHubSettings,
+    apim::{EventHub, EventHubSettings},
     check::Context,
     key_manager::{is_loopback, parse_url},
     pem,
@@ -27,6 +27,8 @@ pub struct SubscriptionSettings {
     pub validate: bool,
     /// A file, an address, or an API Manager.
     pub source: Option<SourceSettings>,
+    /// There is an API Manager, and it is switched off.
+    pub hub_is_off: bool,
 }
 
 /// Where they come from.
@@ -74,7 +76,7 @@ impl SubscriptionSettings {
 pub fn read(
     root: &mut Section<'_>,
     context: &Context<'_>,
-    event_hub: Option<(EventHubSettings, u64)>,
+    event_hub: EventHub,
 ) -> SubscriptionSettings {
     let mut section = root.section("subscriptions");
     let validate = section.boolean("validate");
@@ -85,7 +87,7 @@ pub fn read(
         let what = "`file` and `url` both say where the subscriptions are";
         section.error(&url.place, what, "keep one of them");
     }
-    if let (Some(other), Some(_)) = (file.as_ref().or(url.as_ref()), &event_hub) {
+    if let (Some(other), EventHub::On(..)) = (file.as_ref().or(url.as_ref()), &event_hub) {
         let what = "this and [apim.eventHub] both say where the subscriptions are";
         section.error(&other.place, what, "keep one of them");
     }
@@ -104,12 +106,15 @@ pub fn read(
     let place = url.map(|url| SourcePlace::Url(Box::new(url))).or(file);
     SubscriptionSettings {
         validate: validate.is_some_and(|validate| validate.value),
+        hub_is_off: matches!(event_hub, EventHub::Off),
         source: match event_hub {
-            Some((event_hub, max_bytes)) => Some(SourceSettings {
-                place: SourcePlace::EventHub(Box::new(event_hub)),
+            EventHub::On(event_hub, max_bytes) => Some(SourceSettings {
+                place: SourcePlace::EventHub(event_hub),
                 max_bytes,
             }),
-            None => place.map(|place| SourceSettings { place, max_bytes }),
+            EventHub::Off | EventHub::None => {
+                place.map(|place| SourceSettings { place, max_bytes })
+            }
         },
     }
 }
@@ -204,11 +209,21 @@ fn max_bytes(section: &mut Section<'_>) -> u64 {
     value
 }
 
-/// A route whose subscriptions are validated, while nobody knows any.
-pub fn tell_no_source(root: &Section<'_>, route: &str, place: &Place) {
-    root.error(
-        place,
-        format!("the route {route:?} asks for a subscription, but nobody says who has one"),
-        "set `file` or `url` in [subscriptions], or [apim.eventHub]",
-    );
+/// A route whose subscriptions are validated, while nobody knows any. An API Manager that is switched off is what
+/// somebody wanted: then nobody passes, as with the original.
+pub fn tell_no_source(root: &Section<'_>, hub_is_off: bool, route: &str, place: &Place) {
+    match hub_is_off {
+        true => root.warn(
+            place,
+            format!(
+                "the route {route:?} asks for a subscription, and [apim.eventHub] is off: nobody passes who must have one"
+            ),
+            "say `enable = true` in [apim.eventHub], or do not validate subscriptions",
+        ),
+        false => root.error(
+            place,
+            format!("the route {route:?} asks for a subscription, but nobody says who has one"),
+            "set `file` or `url` in [subscriptions], or [apim.eventHub]",
+        ),
+    }
 }

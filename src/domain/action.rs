@@ -23,6 +23,8 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// `None`: the path goes on as it came.
     pub rewrite: Option<Rewrite>,
+    /// What callers get when no upstream answers; `None`: what they get everywhere.
+    pub on_failure: Option<Box<StaticAnswer>>,
 }
 
 /// Where requests go, by the kind of key that the caller's application has.

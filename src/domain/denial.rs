@@ -57,6 +57,8 @@ pub enum Denial {
     SubscriptionRejected,
     /// Nobody has told yet who has subscribed to what.
     SubscriptionsNotReady,
+    /// Nobody is there to tell it.
+    SubscriptionsOff,
     /// `retry_after`: in seconds, when the tier allows one more.
     TierExceeded {
         kind: TierKind,
@@ -107,7 +109,9 @@ impl Denial {
             Self::UnknownTier => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::Overloaded | Self::SubscriptionsNotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::SubscriptionsNotReady | Self::SubscriptionsOff => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::RouteNotFound => StatusCode::NOT_FOUND,
             Self::TlsNeeded { .. } => StatusCode::PERMANENT_REDIRECT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -163,6 +167,7 @@ impl Denial {
             Self::SubscriptionOnHold => Reason::SubscriptionOnHold,
             Self::SubscriptionRejected => Reason::SubscriptionRejected,
             Self::SubscriptionsNotReady => Reason::SubscriptionsNotReady,
+            Self::SubscriptionsOff => Reason::SubscriptionsOff,
             Self::TlsNeeded { .. } => Reason::TlsNeeded,
             Self::TierExceeded { kind, .. } => match kind {
                 TierKind::Api => Reason::ApiTierExceeded,
@@ -209,6 +214,7 @@ impl Denial {
             | Self::SubscriptionOnHold
             | Self::SubscriptionRejected
             | Self::SubscriptionsNotReady
+            | Self::SubscriptionsOff
             | Self::TierExceeded { .. }
             | Self::TlsNeeded { .. }
             | Self::UnknownExpectation
@@ -261,6 +267,7 @@ impl Denial {
             Self::SubscriptionOnHold => "The subscription to this API waits for approval",
             Self::SubscriptionRejected => "The subscription to this API was not approved",
             Self::SubscriptionsNotReady => "Subscriptions are not known yet: try again",
+            Self::SubscriptionsOff => "Subscriptions are asked for, and not known here",
             Self::TlsNeeded { .. } => "This is served with TLS only",
             Self::TokenTooLong => "The access token is too long",
             Self::UnknownExpectation => "Only 100-continue can be expected here",

@@ -92,6 +92,7 @@ impl Fault {
             | Reason::MultipleTokens
             | Reason::NotYetValid
             | Reason::Revoked
+            | Reason::SubscriptionsOff
             | Reason::TokenTooLong
             | Reason::UnknownIssuer
             | Reason::WrongTokenType => Self::INVALID_CREDENTIALS,

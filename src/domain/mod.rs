@@ -81,7 +81,7 @@ pub use rate::{By, Rate, RateLimit, RateLimitId, SizeLimits};
 pub use reason::{Decision, Reason};
 pub use response_cache::{CachePolicy, CacheScope};
 pub use rewrite::Rewrite;
-pub use route::Route;
+pub use route::{Route, Validation};
 pub use route_table::{RouteConflict, RouteTable, Routed};
 pub use secret::Secret;
 pub use signing_key::SigningKey;

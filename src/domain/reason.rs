@@ -150,6 +150,8 @@ reasons! {
     IntrospectionNotReady = "introspection_not_ready", Error;
     /// Too many introspections are under way already.
     IntrospectionOverloaded = "introspection_overloaded", Error;
+    /// The route asks for a subscription, and the source of subscriptions is switched off.
+    SubscriptionsOff = "subscriptions_off", Error;
     /// The subscriptions have not been loaded yet.
     SubscriptionsNotReady = "subscriptions_not_ready", Error;
     /// The tier of the subscription, or of the application, is not known.
@@ -175,6 +177,18 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether the upstream is what failed.
+    pub fn is_of_upstream(self) -> bool {
+        matches!(
+            self,
+            Self::NoUpstream
+                | Self::UpstreamConnect
+                | Self::UpstreamOverloaded
+                | Self::UpstreamReset
+                | Self::UpstreamTimeout
+        )
+    }
+
     /// Position in [`Reason::ALL`].
     pub fn index(self) -> usize {
         self as usize

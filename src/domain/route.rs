@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use super::{
-    Access, AccessToken, Action, ApiIdentity, CachePolicy, Coding, Cors, Denial, Forward,
+    Access, AccessToken, Action, ApiIdentity, CachePolicy, Coding, Cors, Denial, Forward, Grant,
     HeaderMatch, HeaderRules, HostPattern, Methods, PathPattern, RateLimitId, RouteTiers, extract,
     extract_from,
 };
@@ -45,11 +45,47 @@ pub struct Route {
     /// The API that it is of, where that is known: who has subscribed to it matters then.
     pub api: Option<Arc<ApiIdentity>>,
     /// Whether only those who have subscribed to the API may pass.
-    pub validate_subscription: bool,
+    pub validation: Validation,
     /// How often it, and its API, may be used.
     pub tiers: RouteTiers,
     /// Longest body of a request, in bytes; `None`: any.
     pub max_body: Option<u64>,
+}
+
+/// Who must have subscribed to the API of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// All clients, or none: the route itself says so.
+    Same(bool),
+    /// The issuer of a JWT may want it for its own tokens, or not.
+    ByToken {
+        /// What holds for all other tokens.
+        usually: bool,
+        /// Whether some issuer wants it.
+        any_issuer: bool,
+    },
+}
+
+impl Validation {
+    /// Whether the client of this token must have subscribed.
+    pub fn is_wanted(self, grant: Option<&Grant>) -> bool {
+        let of_issuer = || grant?.vouched_by()?.validates_subscriptions();
+        match self {
+            Self::Same(wanted) => wanted,
+            Self::ByToken { usually, .. } => of_issuer().unwrap_or(usually),
+        }
+    }
+
+    /// Whether there may be a client who must have subscribed.
+    pub fn is_ever_wanted(self) -> bool {
+        match self {
+            Self::Same(wanted) => wanted,
+            Self::ByToken {
+                usually,
+                any_issuer,
+            } => usually || any_issuer,
+        }
+    }
 }
 
 impl Route {

@@ -274,6 +274,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         Access, Action, Forward, HeaderMatch, HostPattern, PathPattern, Policy, UpstreamId,
+        Validation,
     };
 
     fn route(host: Option<&str>, path: &str, methods: &[&str]) -> Route {
@@ -291,6 +292,7 @@ mod tests {
             },
             access: Access::Token(Policy::default()),
             action: Action::Forward(Forward {
+                on_failure: None,
                 to: crate::domain::Destination::Production(UpstreamId(0)),
                 timeout: None,
                 rewrite: None,
@@ -305,7 +307,7 @@ mod tests {
             backend_jwt: true,
             end_with_token: false,
             api: None,
-            validate_subscription: false,
+            validation: Validation::Same(false),
             tiers: crate::domain::RouteTiers::default(),
             rate_limits: Box::default(),
             max_body: None,

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     auth::{From, Moment},
-    domain::{Grant, KeyType, KnownMethod, Passage, Permit, Reason, Route, Subscriber, TokenKey},
+    domain::{
+        Grant, KeyType, KnownMethod, Passage, Permit, Reason, Route, StaticAnswer, Subscriber,
+        TokenKey,
+    },
     telemetry::TraceContext,
     upstream::Pool,
 };
@@ -158,8 +161,18 @@ impl Context {
         subscriber.map_or(KeyType::default(), |known| known.key_type)
     }
 
-    pub fn refuse(&mut self, refusal: &Refusal) {
-        self.refused = Some((refusal.status(self.snapshot.errors), refusal.reason));
+    /// Takes note of a refusal; the status that the caller gets.
+    pub fn refuse(&mut self, refusal: &Refusal) -> StatusCode {
+        let own = self.answer_to(refusal).map(|answer| answer.status);
+        let status = own.unwrap_or_else(|| refusal.status(self.snapshot.errors));
+        self.refused = Some((status, refusal.reason));
+        status
+    }
+
+    /// What the route itself has to say to a failure of its upstream.
+    pub fn answer_to(&self, refusal: &Refusal) -> Option<&StaticAnswer> {
+        let own = self.known_route()?.forward()?.on_failure.as_deref();
+        own.filter(|_| refusal.reason.is_of_upstream())
     }
 
     /// Why the request was cut, if its token ended.

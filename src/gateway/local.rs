@@ -41,7 +41,11 @@ fn redirect(to: &Redirect, session: &Session) -> pingora::Result<ResponseHeader>
     Ok(header)
 }
 
-fn static_answer(answer: &StaticAnswer) -> pingora::Result<ResponseHeader> {
+/// The header of an answer that is always the same.
+///
+/// # Errors
+/// Never in practice: it has been read before.
+pub fn static_answer(answer: &StaticAnswer) -> pingora::Result<ResponseHeader> {
     let mut header = ResponseHeader::build(answer.status, Some(answer.headers.len() + 1))?;
     for (name, value) in &answer.headers {
         header.append_header(name.clone(), value.clone())?;

@@ -335,12 +335,12 @@ impl ProxyHttp for Gateway {
         let error_code = match cut.or_else(|| Refusal::of_failure(failure)) {
             Some(refusal) => {
                 session.set_keepalive(None);
-                context.refuse(&refusal);
+                let status = context.refuse(&refusal);
                 if session.response_written().is_none() {
                     // Who is gone cannot be told.
                     let _ = respond::refuse(session, &refusal, context).await;
                 }
-                refusal.status(context.snapshot.errors).as_u16()
+                status.as_u16()
             }
             None => {
                 context.refused = Some((client_closed(), Reason::ClientClosed));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, header};
 use pingora::{http::ResponseHeader, protocols::http::ServerSession, proxy::Session};
 
-use super::{answer, context::Context, refusal::Refusal};
+use super::{answer, context::Context, local, refusal::Refusal};
 use crate::domain::Grpc;
 
 /// Bodies up to here are read to their end, so that the connection can be kept; longer ones close
@@ -21,8 +21,10 @@ pub async fn refuse(
     context: &Context,
 ) -> pingora::Result<()> {
     let call = Grpc::of(&session.req_header().headers);
-    let (mut header, body) =
-        refusal.answer(context.snapshot.errors, call, context.trace.trace_id())?;
+    let (mut header, body) = match context.answer_to(refusal).filter(|_| call.is_none()) {
+        Some(own) => (local::static_answer(own)?, own.body.clone()),
+        None => refusal.answer(context.snapshot.errors, call, context.trace.trace_id())?,
+    };
     answer::dress_own(&mut header, session, context);
     if refusal.closes {
         session.set_keepalive(None);

@@ -116,14 +116,12 @@ impl Snapshot {
         self.subscriptions.as_ref()
     }
 
-    /// Whether routes that ask for a subscription can be served.
+    /// Whether routes that ask for a subscription can be served as well as they ever will be.
     pub fn knows_subscriptions(&self) -> bool {
         let is_ready = |known: &Arc<Subscriptions>| known.table.is_ready();
-        self.subscriptions.as_ref().is_some_and(is_ready)
-            || !self
-                .routes()
-                .iter()
-                .any(|route| route.validate_subscription)
+        let mut routes = self.routes().iter();
+        self.subscriptions.as_ref().is_none_or(is_ready)
+            || !routes.any(|route| route.validation.is_ever_wanted())
     }
 
     /// All upstreams.

@@ -34,7 +34,7 @@ pub async fn check(
         }
         Err(denial) => Some(denial),
     };
-    match denial.filter(|_| route.validate_subscription) {
+    match denial.filter(|_| route.validation.is_wanted(grant)) {
         Some(denial) => Err(denial.into()),
         None => Ok(()),
     }
@@ -45,10 +45,12 @@ async fn look_up(
     grant: Option<&Grant>,
     api: &Arc<ApiIdentity>,
 ) -> Result<Outcome, Denial> {
-    let ready = snapshot.subscriptions.as_ref();
-    let Some(subscriptions) = ready.filter(|known| known.table.is_ready()) else {
-        return Err(Denial::SubscriptionsNotReady);
+    let Some(subscriptions) = &snapshot.subscriptions else {
+        return Err(Denial::SubscriptionsOff);
     };
+    if !subscriptions.table.is_ready() {
+        return Err(Denial::SubscriptionsNotReady);
+    }
     let client_id = grant.and_then(Grant::client_id).ok_or(Denial::NoClientId)?;
     Ok(subscriptions.look_up(client_id, None, api).await)
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::support::{Harness, ROUTES, RawServer, free_port, local, read_head, wait_for};
 
 /// An issuer with keys by their names, and a server that publishes those it is told to.
-struct Issuer {
+pub struct Issuer {
     address: SocketAddr,
     keys: HashMap<&'static str, Pair>,
     published: Arc<Mutex<Published>>,
@@ -38,7 +38,7 @@ struct Published {
 }
 
 impl Issuer {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let random = SystemRandom::new();
         let p256 = || {
             let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -94,7 +94,7 @@ impl Issuer {
         issuer
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -135,7 +135,7 @@ impl Issuer {
     }
 
     /// One with other claims, or without those that are null.
-    fn token_with(&self, key: &str, subject: &str, change: Value) -> String {
+    pub fn token_with(&self, key: &str, subject: &str, change: Value) -> String {
         let mut claims = json!({
             "iss": self.name(), "sub": subject, "azp": "shop", "aud": ["orders"],
             "scope": "orders.read", "iat": now(), "exp": now() + 600,

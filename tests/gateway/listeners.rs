@@ -238,6 +238,31 @@ fn certificates_go_by_name_and_are_read_again() {
 }
 
 #[test]
+fn upstreams_that_do_not_say_whom_to_trust_have_the_usual_authorities() {
+    let authority = Authority::new("upstream-tls");
+    authority.server("one", &["one.example"]);
+    let stranger = Authority::new("upstream-tls-stranger");
+    let (_server, https) = start("", &authority.tables(&["one"]));
+    let upstream = |name: &str, more: &str| {
+        format!(
+            "[upstreams.{name}]\nservers = [\"https://{https}\"]\n\
+             [upstreams.{name}.tls]\nserver_name = \"one.example\"\n{more}\n\
+             [[route]]\npath = \"/{name}/*\"\nupstream = \"{name}\"\npublic = true\n\
+             rewrite = \"/public/*\"\n"
+        )
+    };
+    let (usual, other) = (authority.file("ca", "pem"), stranger.file("ca", "pem"));
+    let gateway = Harness::with(&format!(
+        "[upstream_tls]\nca_file = {usual:?}\n{}{}",
+        upstream("usual", ""),
+        upstream("own", &format!("ca_file = {other:?}")),
+    ));
+    assert_eq!(gateway.get_with("/usual/x", "").status, 200);
+    let refused = gateway.get_with("/own/x", "");
+    assert_eq!(refused.refusal(), (502, "upstream_connect".to_owned()));
+}
+
+#[test]
 fn only_protocols_that_are_spoken_here() {
     let authority = Authority::new("alpn");
     authority.server("one", &["one.example"]);

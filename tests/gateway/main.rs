@@ -16,6 +16,7 @@ mod key_manager;
 mod limits;
 mod listeners;
 mod microgateway;
+mod microgateway_tokens;
 mod observability;
 mod openapi;
 mod protocols;

@@ -6,7 +6,7 @@ use portcullis::demo::Reply;
 
 use crate::support::Harness;
 
-const FILE: &str = r#"
+pub const FILE: &str = r#"
 [listenerConfig]
   host = "127.0.0.1"
   httpPort = {gateway}
@@ -21,7 +21,7 @@ const FILE: &str = r#"
   tokenCacheExpiryTime = 900000
 "#;
 
-const PETS: &str = r#"
+pub const PETS: &str = r#"
 openapi: 3.0.0
 info: { title: Pets, version: 1.0.0 }
 x-wso2-basePath: /pets/{version}
@@ -45,10 +45,11 @@ paths:
       responses: { "200": { description: ok } }
 "#;
 
-struct Folder(PathBuf);
+/// A folder that goes with the test.
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let name = format!("portcullis-original-{name}-{}", std::process::id());
         Self(std::env::temp_dir().join(name))
     }
@@ -120,8 +121,48 @@ fn health_and_the_key_managers_own_addresses_are_served() {
         assert_eq!(echoed.target, target);
         assert_eq!(echoed.header("authorization"), ["Basic YTpi"]);
     }
+    let echoed = gateway
+        .send("GET /userinfo HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer a\r\n\r\n")
+        .echoed();
+    assert_eq!(echoed.header("authorization"), ["Bearer a"]);
     let wrong = gateway.send("GET /token HTTP/1.1\r\nHost: api.example\r\n\r\n");
     assert_eq!(wrong.status, 405);
+}
+
+#[test]
+fn a_key_manager_that_does_not_answer_is_told_in_the_originals_words() {
+    let folder = Folder::new("no-key-manager");
+    // Nobody listens there.
+    let file = FILE.replace("{key_manager}", "9");
+    let gateway = Harness::of_original(
+        &folder.0,
+        &[
+            ("conf/micro-gw.conf", &file),
+            ("api_definitions/pets.yaml", PETS),
+        ],
+    );
+    for (method, path) in [
+        ("POST", "/token"),
+        ("POST", "/revoke"),
+        ("GET", "/authorize"),
+        ("GET", "/userinfo"),
+    ] {
+        let answer = gateway.send(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: api.example\r\nContent-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(answer.status, 500, "{path}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(
+            answer.body,
+            "{\"error\":\"error occurred while invoking the token endpoint\"}"
+        );
+    }
+    // Of the words the log keeps its own.
+    let line = &gateway.log(4)[0];
+    assert_eq!(line["portcullis.reason"], "upstream_connect");
+    assert_eq!(line["http.response.status_code"], 500);
+    let refused = gateway.get("/pets/1.0.0/list", "good");
+    assert!(refused.body.contains("\"code\":900900"), "{}", refused.body);
 }
 
 #[test]

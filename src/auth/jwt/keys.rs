@@ -41,6 +41,8 @@ pub struct Keys {
     status: watch::Sender<Status>,
     /// They are the configuration's: nobody can be asked for others.
     fixed: bool,
+    /// What the issuer's settings say of subscriptions.
+    validates: Option<bool>,
     metrics: Arc<JwtMetrics>,
 }
 
@@ -101,6 +103,7 @@ impl Keys {
             current: ArcSwapOption::empty(),
             status,
             fixed: matches!(settings.keys, KeySource::Fixed(_)),
+            validates: settings.validate_subscriptions,
             metrics: Arc::clone(metrics),
         };
         let source = match &settings.keys {
@@ -270,8 +273,10 @@ impl Keys {
         let fresh: Vec<Key> = fresh
             .into_iter()
             .map(|key| Key {
-                vouched_by: known(&key)
-                    .map_or_else(Arc::default, |key| Arc::clone(&key.vouched_by)),
+                vouched_by: known(&key).map_or_else(
+                    || Arc::new(VouchedBy::new(self.validates)),
+                    |key| Arc::clone(&key.vouched_by),
+                ),
                 key,
             })
             .collect();

@@ -1,7 +1,7 @@
 //! Tokens that need not be asked about: JWTs of issuers that the configuration names.
 //!
 //! What no issuer of ours is said to have made is left to the key manager, like any opaque token. What
-//! one is said to have made is judged here, and by nobody else.
+//! one is said to have made is judged here; by the key manager too only where the issuer's table says so.
 
 mod keys;
 

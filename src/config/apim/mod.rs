@@ -61,29 +61,65 @@ impl EventHubSettings {
     }
 }
 
-/// Reads the table, with the longest list that is read, in bytes; `None` when there is none, it is off, or
-/// it cannot be used.
-pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<(EventHubSettings, u64)> {
-    let mut apim = root.optional_loose_section("apim")?;
-    let settings = apim
-        .optional_section("eventHub")
-        .and_then(|section| event_hub(section, context));
+/// What the table says.
+pub enum EventHub {
+    /// There is none, or none that can be used.
+    None,
+    /// It is switched off.
+    Off,
+    /// With the longest list that is read, in bytes.
+    On(Box<EventHubSettings>, u64),
+}
+
+impl EventHub {
+    /// Who tells of changes as they happen.
+    pub fn events(&self) -> Option<&BrokerSettings> {
+        match self {
+            Self::On(settings, _) => settings.events.as_ref(),
+            Self::Off | Self::None => None,
+        }
+    }
+}
+
+/// Reads the table.
+pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> EventHub {
+    let Some(mut apim) = root.optional_loose_section("apim") else {
+        return EventHub::None;
+    };
+    let settings = match apim.optional_section("eventHub") {
+        Some(section) => event_hub(section, context),
+        None => EventHub::None,
+    };
     apim.finish();
     settings
 }
 
-fn event_hub(mut section: Section<'_>, context: &Context<'_>) -> Option<(EventHubSettings, u64)> {
+fn event_hub(mut section: Section<'_>, context: &Context<'_>) -> EventHub {
     let enable = section.boolean("enable");
-    let data_url = data_url(&mut section);
-    let username = section.text("username");
-    let password = secret::read(&mut section, SecretKeys::PASSWORD, context);
-    warn_of_account(&section, &username, &password);
-    let tenant = tenant(&mut section);
-    let resync_interval = resync_interval(&mut section);
-    let max_list_bytes = max_list_bytes(&mut section);
-    let (tls, _) = pem::read(&mut section, context);
-    let broker = broker::read(&mut section, EVENTS, context);
     let is_on = enable.is_none_or(|enable| enable.value);
+    let settings = settings(&mut section, is_on, context);
+    section.finish();
+    match settings {
+        _ if !is_on => EventHub::Off,
+        Some((settings, max_list_bytes)) => EventHub::On(Box::new(settings), max_list_bytes),
+        None => EventHub::None,
+    }
+}
+
+fn settings(
+    section: &mut Section<'_>,
+    is_on: bool,
+    context: &Context<'_>,
+) -> Option<(EventHubSettings, u64)> {
+    let data_url = data_url(section);
+    let username = section.text("username");
+    let password = secret::read(section, SecretKeys::PASSWORD, context);
+    warn_of_account(section, &username, &password);
+    let tenant = tenant(section);
+    let resync_interval = resync_interval(section);
+    let max_list_bytes = max_list_bytes(section);
+    let (tls, _) = pem::read(section, context);
+    let broker = broker::read(section, EVENTS, context);
     if is_on {
         section.missing(
             "serviceUrl",
@@ -93,11 +129,10 @@ fn event_hub(mut section: Section<'_>, context: &Context<'_>) -> Option<(EventHu
             "username",
             "the account that may read the API Manager's internal data",
         );
-        if !SecretKeys::PASSWORD.any_given(&section) {
+        if !SecretKeys::PASSWORD.any_given(section) {
             section.missing("password", "or `password_file`, or `password_env`");
         }
     }
-    section.finish();
     let account = BrokerAccount {
         name: username?.value,
         password: password?.value,
@@ -119,7 +154,7 @@ fn event_hub(mut section: Section<'_>, context: &Context<'_>) -> Option<(EventHu
         }),
         tls,
     };
-    is_on.then_some((settings, max_list_bytes))
+    Some((settings, max_list_bytes))
 }
 
 fn warn_of_account(

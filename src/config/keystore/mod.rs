@@ -11,7 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::{listen::Unusable, settings::ClientCertificate};
 
 pub use tables::{
-    IDENTITY, Identity, LOOSE_IDENTITY, LOOSE_TRUST, TRUST, authorities, client, identity,
+    IDENTITY, Identity, IssuerTrust, LOOSE_IDENTITY, LOOSE_TRUST, TRUST, authorities, client,
+    identity, issuer_trust,
 };
 
 /// Bytes; a store with all public authorities has a tenth of this.
@@ -28,6 +29,8 @@ pub struct Keystore {
     keys: Vec<(String, ClientCertificate)>,
     /// Those that may be trusted.
     authorities: Vec<CertificateDer<'static>>,
+    /// All that have an alias, with it.
+    certificates: Vec<(String, CertificateDer<'static>)>,
 }
 
 /// A key of a store, and how many there were to choose from.
@@ -81,9 +84,14 @@ impl Keystore {
                 },
             ))
         });
+        let certificates = archive.certs.iter().filter_map(|certificate| {
+            let alias = certificate.friendly_name.clone()?;
+            Some((alias, der(certificate)))
+        });
         Self {
             keys: keys.collect(),
             authorities: authorities_of(archive),
+            certificates: certificates.collect(),
         }
     }
 
@@ -114,6 +122,33 @@ impl Keystore {
             certificate: self.keys.swap_remove(position).1,
             others,
         })
+    }
+
+    /// The certificate with this alias, be it one to trust or that of a key.
+    ///
+    /// # Errors
+    /// There is none, in words that follow the name of a file.
+    pub fn certificate(&self, alias: &str) -> Result<CertificateDer<'static>, String> {
+        let is_meant = |name: &str| name.eq_ignore_ascii_case(alias);
+        let by_itself = self.certificates.iter().find(|(name, _)| is_meant(name));
+        let of_key = || {
+            let (_, pair) = self.keys.iter().find(|(name, _)| is_meant(name))?;
+            pair.chain.first().cloned()
+        };
+        by_itself
+            .map(|(_, certificate)| certificate.clone())
+            .or_else(of_key)
+            .ok_or_else(|| {
+                let names = self.certificates.iter().map(|(name, _)| name.as_str());
+                let names: Vec<&str> = names.collect();
+                match names.is_empty() {
+                    true => "has no certificate with an alias".to_owned(),
+                    false => format!(
+                        "has no certificate with the alias {alias:?}, but: {}",
+                        names.join(", ")
+                    ),
+                }
+            })
     }
 
     /// # Errors
@@ -276,6 +311,20 @@ mod tests {
             "has no key with the alias \"third\", but: gateway, second, p384"
         );
         assert!(open("trust17.p12").into_key(None).is_err());
+    }
+
+    #[test]
+    fn a_certificate_is_chosen_by_its_alias() {
+        let store = open("java17.p12");
+        let of_key = open("java17.p12").into_key(Some("second")).unwrap();
+        let second = store.certificate("Second").unwrap();
+        assert_eq!(second, of_key.certificate.chain[0]);
+        let trusted = open("trust17.p12");
+        let alias = trusted.certificates[0].0.clone();
+        let certificate = trusted.certificate(&alias).unwrap();
+        assert_eq!(trusted.into_authorities().unwrap(), [certificate]);
+        let none = store.certificate("third").unwrap_err();
+        assert!(none.starts_with("has no certificate with the alias \"third\", but: "));
     }
 
     #[test]

@@ -63,6 +63,12 @@ pub const LOOSE_TRUST: StoreKeys = StoreKeys {
     alias: None,
 };
 
+/// A trust store of which one certificate has the key of an issuer of JWTs.
+const ISSUER: StoreKeys = StoreKeys {
+    alias: Some("certificate_alias"),
+    ..TRUST
+};
+
 /// A key with its certificate, and where they came from.
 pub struct Identity {
     pub file: Placed<PathBuf>,
@@ -136,6 +142,16 @@ pub fn authorities(
 ) -> Option<Option<Placed<Vec<CertificateDer<'static>>>>> {
     let pem_file = section.text(pem_file);
     let store = store(section, keys, context);
+    trust_of(section, pem_file, store, context)
+}
+
+#[allow(clippy::option_option)]
+fn trust_of(
+    section: &Section<'_>,
+    pem_file: Option<Placed<String>>,
+    store: Option<Option<Store>>,
+    context: &Context<'_>,
+) -> Option<Option<Placed<Vec<CertificateDer<'static>>>>> {
     if let (Some(pem_file), Some(_)) = (&pem_file, &store) {
         section.error(
             &pem_file.place,
@@ -150,6 +166,70 @@ pub fn authorities(
         return Some(value.map(|value| Placed { value, place }));
     }
     Some(store?.and_then(|store| trusted(section, store)))
+}
+
+/// What a table says of the certificates of an issuer of JWTs.
+#[derive(Default)]
+pub struct IssuerTrust {
+    /// Authorities to trust on the way to it.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Where a trust store is named as the place of the issuer's key, and its certificate; that is `None`
+    /// if it cannot be used, which is reported.
+    pub key: Option<Placed<Option<CertificateDer<'static>>>>,
+}
+
+/// Reads authorities from a PEM file or a trust store; a store with an alias beside it has the issuer's key
+/// instead.
+pub fn issuer_trust(
+    section: &mut Section<'_>,
+    pem_file: &'static str,
+    context: &Context<'_>,
+) -> IssuerTrust {
+    let pem = section.text(pem_file);
+    let store = store(section, ISSUER, context);
+    match store {
+        Some(Some(Store {
+            alias: Some(alias),
+            file,
+            password,
+        })) => {
+            let place = alias.place.clone();
+            let store = Store {
+                file,
+                password,
+                alias: None,
+            };
+            IssuerTrust {
+                authorities: pem.and_then(|file| pem::certificates(section, &file, context)),
+                key: Some(Placed {
+                    value: certificate(section, &store, &alias),
+                    place,
+                }),
+            }
+        }
+        store => IssuerTrust {
+            authorities: trust_of(section, pem, store, context)
+                .flatten()
+                .map(|list| list.value),
+            key: None,
+        },
+    }
+}
+
+fn certificate(
+    section: &Section<'_>,
+    store: &Store,
+    alias: &Placed<String>,
+) -> Option<CertificateDer<'static>> {
+    match open(section, store)?.certificate(&alias.value) {
+        Ok(certificate) => Some(certificate),
+        Err(what) => {
+            let what = format!("{} {what}", store.file.value.display());
+            let hint = "`keytool -list -keystore FILE` shows what is in it";
+            section.error(&alias.place, what, hint);
+            None
+        }
+    }
 }
 
 fn trusted(section: &Section<'_>, store: Store) -> Option<Placed<Vec<CertificateDer<'static>>>> {

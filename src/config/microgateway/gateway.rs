@@ -16,10 +16,13 @@ use crate::config::{
     tree::{Table, Value},
 };
 
-const KEYSTORE: &str = "runtime/bre/security/ballerinaKeystore.p12";
+pub const KEYSTORE: &str = "runtime/bre/security/ballerinaKeystore.p12";
 const TRUST_STORE: &str = "runtime/bre/security/ballerinaTruststore.p12";
 const DEFAULT_PASSWORD: &str = "ballerina";
 const KEY_MANAGER: &str = "key-manager";
+
+/// What the original answers where the key manager does not.
+const KEY_MANAGER_FAILED: &str = "{\"error\":\"error occurred while invoking the token endpoint\"}";
 
 /// What the key manager answers by way of the gateway: path and method.
 const FORWARDED: [(&str, &str); 4] = [
@@ -32,8 +35,12 @@ const FORWARDED: [(&str, &str); 4] = [
 pub fn translate(original: &Original<'_>, native: &mut Native) {
     listeners(original, native);
     client_certificates(original, native);
+    upstream_tls(original, native);
     sizes(original, native);
     native.text("errors.format", "wso2", &Place::Nowhere);
+    if let Some(header) = original.text("server.header") {
+        native.text("headers.response.set.Server", header.value, &header.place);
+    }
     log(original, native);
     admin(original, native);
     health(native);
@@ -78,8 +85,7 @@ fn listeners(original: &Original<'_>, native: &mut Native) {
 
 /// The server's key store; `false`: there is none.
 fn certificate(original: &Original<'_>, native: &mut Native) -> bool {
-    let path = original.text("listenerConfig.keyStorePath");
-    let Some(path) = path.or_else(|| shipped(original, KEYSTORE)) else {
+    let Some(path) = key_store(original) else {
         original.warn(
             &Place::Nowhere,
             "there is no key store, so there is no https",
@@ -104,6 +110,12 @@ fn certificate(original: &Original<'_>, native: &mut Native) -> bool {
     true
 }
 
+/// The file of the server's key store.
+pub fn key_store(original: &Original<'_>) -> Option<Placed<String>> {
+    let path = original.text("listenerConfig.keyStorePath");
+    path.or_else(|| shipped(original, KEYSTORE))
+}
+
 /// A store that came with the original, where it is still there.
 fn shipped(original: &Original<'_>, file: &str) -> Option<Placed<String>> {
     let value = format!("{}/{file}", original.home());
@@ -114,30 +126,47 @@ fn shipped(original: &Original<'_>, file: &str) -> Option<Placed<String>> {
     })
 }
 
-fn password(original: &Original<'_>, native: &mut Native, from: &str, to: &str) {
-    let password = original.secret(from).unwrap_or(GivenSecret {
-        value: DEFAULT_PASSWORD.to_owned(),
-        place: Place::Nowhere,
-        variable: None,
-    });
+/// Carries the password of a store.
+pub fn password(original: &Original<'_>, native: &mut Native, from: &str, to: &str) {
+    let password = password_of(original, from);
     let suggested = super::variable_for(from);
     native.secret(to, password, &suggested);
 }
 
+fn password_of(original: &Original<'_>, from: &str) -> GivenSecret {
+    original.secret(from).unwrap_or(GivenSecret {
+        value: DEFAULT_PASSWORD.to_owned(),
+        place: Place::Nowhere,
+        variable: None,
+    })
+}
+
+/// Whom to trust, for everything but the listeners.
+pub struct TrustStore {
+    pub file: Placed<String>,
+    pub password: GivenSecret,
+}
+
+impl TrustStore {
+    pub fn of(original: &Original<'_>) -> Option<Self> {
+        let path = original.text("listenerConfig.trustStorePath");
+        Some(Self {
+            file: path.or_else(|| shipped(original, TRUST_STORE))?,
+            password: password_of(original, "listenerConfig.trustStorePassword"),
+        })
+    }
+}
+
 /// Writes whom to trust into a table of ours: the keys for the file and for its password.
 pub fn trust_store(original: &Original<'_>, native: &mut Native, table: &str, keys: [&str; 2]) {
-    let path = original.text("listenerConfig.trustStorePath");
-    let Some(path) = path.or_else(|| shipped(original, TRUST_STORE)) else {
+    let Some(store) = TrustStore::of(original) else {
         return;
     };
     let [file, key] = keys;
-    native.text(&format!("{table}.{file}"), path.value, &path.place);
-    password(
-        original,
-        native,
-        "listenerConfig.trustStorePassword",
-        &format!("{table}.{key}"),
-    );
+    let place = store.file.place;
+    native.text(&format!("{table}.{file}"), store.file.value, &place);
+    let suggested = super::variable_for("listenerConfig.trustStorePassword");
+    native.secret(&format!("{table}.{key}"), store.password, &suggested);
 }
 
 fn client_certificates(original: &Original<'_>, native: &mut Native) {
@@ -160,6 +189,22 @@ fn client_certificates(original: &Original<'_>, native: &mut Native) {
         "listen.client_certificates",
         ["trust_store_file", "trust_store_password"],
     );
+}
+
+/// Whom to trust and what to show where APIs are served.
+fn upstream_tls(original: &Original<'_>, native: &mut Native) {
+    const FROM: &str = "httpClients.sslConfig";
+    for (store, file) in [("keyStore", "keystore"), ("trustStore", "trust_store")] {
+        if let Some(path) = original.text(&format!("{FROM}.{store}Path")) {
+            native.text(
+                &format!("upstream_tls.{file}_file"),
+                path.value,
+                &path.place,
+            );
+            let to = format!("upstream_tls.{file}_password");
+            password(original, native, &format!("{FROM}.{store}Password"), &to);
+        }
+    }
 }
 
 fn sizes(original: &Original<'_>, native: &mut Native) {
@@ -283,6 +328,13 @@ fn forwarded(original: &Original<'_>, native: &mut Native) {
             here,
         );
         native.flag(&format!("{route}.forward_token"), true, here);
+        for (key, text) in [
+            ("body", KEY_MANAGER_FAILED),
+            ("content_type", "application/json"),
+        ] {
+            native.text(&format!("{route}.on_failure.{key}"), text, here);
+        }
+        native.number(&format!("{route}.on_failure.status"), 500, here);
     }
 }
 

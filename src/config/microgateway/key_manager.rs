@@ -237,7 +237,7 @@ fn place_of(original: &Original<'_>, path: &str) -> Place {
 }
 
 /// Whether the file has tables of ours for this.
-fn has_own(table: &Table, path: &[&str]) -> bool {
+pub fn has_own(table: &Table, path: &[&str]) -> bool {
     let [first, rest @ ..] = path else {
         return true;
     };

@@ -5,8 +5,11 @@
 //! place in the original's file (`native.rs`). The tree then goes the way of every configuration, and
 //! `migrate` prints it. What becomes of each key is one list (`keys/`).
 
+mod backend_jwt;
+mod broker;
 mod encrypted;
 mod gateway;
+mod issuers;
 mod key_manager;
 mod keys;
 mod names;
@@ -14,7 +17,9 @@ mod native;
 mod original;
 mod project;
 mod repair;
+mod revocation;
 mod shared;
+mod subscriptions;
 mod tokens;
 mod values;
 
@@ -60,7 +65,11 @@ pub fn translate(source: &Source, environment: &Environment, report: &Report) ->
     let mut native = Native::default();
     gateway::translate(&original, &mut native);
     key_manager::translate(&original, &mut native);
+    issuers::translate(&original, &mut native);
     tokens::translate(&original, &mut native);
+    revocation::translate(&original, &mut native);
+    subscriptions::translate(&original, &mut native);
+    backend_jwt::translate(&original, &mut native);
     project::translate(&original, &mut native);
     tell_what_is_not_carried(&original);
     let left_out = left_out(&original);
@@ -79,6 +88,7 @@ impl Translation {
     pub fn print(mut self, name: &str, with_secrets: bool) -> String {
         let nothing = Environment::default();
         nothing.overlay_own(&mut self.native.root, &self.arguments, &Report::default());
+        self.native.find_secrets();
         let mut text = format!("# Made from {name} by `portcullis migrate`.\n");
         text.push_str("# File names in it are seen from that file's folder: put it there.\n");
         let variables: BTreeSet<&str> = self.native.variables().collect();
@@ -106,13 +116,16 @@ impl Translation {
 fn left_out(original: &Original<'_>) -> String {
     let mut lines: Vec<(String, &str, Vec<&Found>)> = Vec::new();
     for found in &original.values {
-        let (word, why) = match found.key.fate {
-            Fate::Carried(_) => continue,
-            Fate::NotNeeded(why) => ("not needed", why),
-            Fate::NotSupported(_) if is_default(found) => {
-                ("not needed", "this is what happens anyway")
-            }
-            Fate::NotSupported(why) => ("NOT SUPPORTED", why),
+        let (word, why) = match (found.key.fate, original.dropped_because(found)) {
+            (Fate::Carried(_), Some(why)) => ("NOT SUPPORTED", why),
+            (fate, _) => match fate {
+                Fate::Carried(_) => continue,
+                Fate::NotNeeded(why) => ("not needed", why),
+                Fate::NotSupported(_) if is_default(found) => {
+                    ("not needed", "this is what happens anyway")
+                }
+                Fate::NotSupported(why) => ("NOT SUPPORTED", why),
+            },
         };
         let head = format!("[{}] {word}", found.table.replace("[]", ""));
         match lines

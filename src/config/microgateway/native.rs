@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::values::GivenSecret;
 use crate::config::{
+    fold,
     problem::Place,
     tree::{Entry, Node, Table, Value},
 };
@@ -58,6 +59,16 @@ impl Native {
         join(&mut self.root, table);
     }
 
+    /// Takes note of the secrets in tables of ours that stand in the original's file.
+    pub fn find_secrets(&mut self) {
+        let mut found = Vec::new();
+        find_secrets(&self.root, "", &mut found);
+        let known: Vec<(String, String)> = std::mem::take(&mut self.secrets);
+        found.retain(|(path, _)| known.iter().all(|(other, _)| other != path));
+        self.secrets = known;
+        self.secrets.extend(found);
+    }
+
     /// As a text; secrets in it only `with_secrets`, and else the names of variables for them.
     pub fn print(&self, with_secrets: bool) -> String {
         let mut text = String::new();
@@ -73,6 +84,44 @@ impl Native {
     /// The variables that a text without secrets names.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.secrets.iter().map(|(_, variable)| variable.as_str())
+    }
+}
+
+/// Keys whose values are secrets, folded; each has a twin that names a variable.
+const SECRETS: [&str; 9] = [
+    "accesstoken",
+    "broker",
+    "clientsecret",
+    "key",
+    "keystorepassword",
+    "password",
+    "refreshtoken",
+    "token",
+    "truststorepassword",
+];
+
+fn find_secrets(table: &Table, path: &str, found: &mut Vec<(String, String)>) {
+    for entry in &table.entries {
+        let here = below(path, &entry.key);
+        match &entry.node.value {
+            Value::Table(inner) => find_secrets(inner, &here, found),
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Value::Table(inner) = &item.value {
+                        find_secrets(inner, &format!("{here}[{index}]"), found);
+                    }
+                }
+            }
+            Value::Text(text) if !text.is_empty() && SECRETS.contains(&&*fold(&entry.key)) => {
+                let letter = |letter: char| match letter.is_ascii_alphanumeric() {
+                    true => letter,
+                    false => '_',
+                };
+                let variable = here.chars().map(letter).collect();
+                found.push((here, variable));
+            }
+            _ => {}
+        }
     }
 }
 

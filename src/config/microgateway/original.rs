@@ -1,12 +1,12 @@
 //! What stands in the original's file, under the names that its code reads, with variables and
 //! arguments over it.
 
-use std::path::Path;
+use std::{cell::RefCell, path::Path};
 
 use super::{
     keys::{Fate, Group, Key, groups},
     names::{Names, Step, written},
-    shared::{is_native_key_manager, is_native_root},
+    shared::{is_native_below, is_native_root},
 };
 use crate::config::{
     env::Environment,
@@ -29,6 +29,8 @@ pub struct Original<'a> {
     pub source: &'a Source,
     pub environment: &'a Environment,
     pub report: &'a Report,
+    /// Beginnings of paths, and why what begins so is left out though others of its kind are carried.
+    pub dropped: RefCell<Vec<(String, &'static str)>>,
     names: Names,
 }
 
@@ -70,6 +72,7 @@ impl<'a> Original<'a> {
             source,
             environment,
             report,
+            dropped: RefCell::default(),
             names: Names::new(),
         };
         let mut unknown = Vec::new();
@@ -83,6 +86,20 @@ impl<'a> Original<'a> {
         original.overlay_variables();
         original.overlay_arguments();
         original
+    }
+
+    /// Takes note that a value, or a whole table, is not carried.
+    pub fn drop_all(&self, beginning: &str, why: &'static str) {
+        self.dropped.borrow_mut().push((beginning.to_owned(), why));
+    }
+
+    /// Why a value is not carried that could be.
+    pub fn dropped_because(&self, found: &Found) -> Option<&'static str> {
+        let dropped = self.dropped.borrow();
+        let entry = dropped
+            .iter()
+            .find(|(beginning, _)| found.path.starts_with(beginning.as_str()));
+        entry.map(|(_, why)| *why)
     }
 
     pub fn find(&self, path: &str) -> Option<&Found> {
@@ -148,7 +165,7 @@ impl<'a> Original<'a> {
     ) {
         above.push(Step::new(key, index));
         // That one of our schemes stands there may be all that it says.
-        let says = is_native_key_manager(above.iter().map(|step| &*step.folded));
+        let says = is_native_below(above.iter().map(|step| &*step.folded));
         if table.entries.is_empty() && says {
             let node = Node {
                 value: Value::Table(table),
@@ -172,7 +189,7 @@ impl<'a> Original<'a> {
         unknown: &mut Vec<(String, Place)>,
     ) {
         let Some(known) = self.names.find(steps) else {
-            match is_native_key_manager(steps.iter().map(|step| &*step.folded)) {
+            match is_native_below(steps.iter().map(|step| &*step.folded)) {
                 true => put_native(&mut self.native, steps, key_place, node),
                 false => unknown.push((written(steps), key_place)),
             }

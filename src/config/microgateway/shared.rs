@@ -44,6 +44,7 @@ pub const NATIVE_ROOTS: &[&str] = &[
     "token",
     "token_cache",
     "tracing",
+    "upstream_tls",
     "upstreams",
 ];
 
@@ -58,6 +59,9 @@ const NATIVE_KEY_MANAGER: &[&str] = &[
     "validatesubscriptions",
 ];
 
+/// Keys of ours in `[apim.eventHub]`, folded.
+const NATIVE_EVENT_HUB: &[&str] = &["maxlistbytes", "resyncinterval", "tenant", "tls"];
+
 /// Schemes of ours in `[keymanager.security]`, folded.
 const NATIVE_SCHEMES: &[&str] = &["clientsecretpost", "none", "privatekeyjwt", "tlsclientauth"];
 
@@ -65,10 +69,12 @@ pub fn is_native_root(key: &str) -> bool {
     NATIVE_ROOTS.contains(&key)
 }
 
-pub fn is_native_key_manager<'s>(folded: impl Iterator<Item = &'s str>) -> bool {
+/// Whether a key in a table that both have is one of ours.
+pub fn is_native_below<'s>(folded: impl Iterator<Item = &'s str>) -> bool {
     let steps: Vec<&str> = folded.take(3).collect();
     match steps[..] {
         ["keymanager", "security", scheme] => NATIVE_SCHEMES.contains(&scheme),
+        ["apim", "eventhub", key] => NATIVE_EVENT_HUB.contains(&key),
         ["keymanager", key, ..] => NATIVE_KEY_MANAGER.contains(&key),
         _ => false,
     }

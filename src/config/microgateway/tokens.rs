@@ -16,6 +16,9 @@ const LONGEST_SKEW: i64 = 5 * 60 * 1000;
 pub fn translate(original: &Original<'_>, native: &mut Native) {
     cache(original, native);
     clock_skew(original, native);
+    if let Some(header) = original.text("authConfig.authorizationHeader") {
+        native.text("token.header", header.value, &header.place);
+    }
 }
 
 fn cache(original: &Original<'_>, native: &mut Native) {

@@ -40,6 +40,27 @@ impl Original<'_> {
         })
     }
 
+    /// A list of strings, or one string; without empty ones.
+    pub fn texts(&self, path: &str) -> Option<Placed<Vec<(String, Place)>>> {
+        let found = self.find(path)?;
+        let Value::Array(items) = &found.node.value else {
+            let Placed { value, place } = self.text(path)?;
+            return Some(Placed {
+                value: vec![(value, place.clone())],
+                place,
+            });
+        };
+        let items = items
+            .iter()
+            .filter_map(|item| Some((self.text_in(found, item)?, item.place.clone())))
+            .filter(|(text, _)| !text.is_empty());
+        let items: Vec<(String, Place)> = items.collect();
+        (!items.is_empty()).then(|| Placed {
+            value: items,
+            place: found.node.place.clone(),
+        })
+    }
+
     pub fn flag(&self, path: &str) -> Option<Placed<bool>> {
         let found = self.find(path)?;
         let value = match &found.node.value {

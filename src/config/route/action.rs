@@ -1,6 +1,8 @@
 //! `upstream` with `strip_prefix` or `rewrite`, `redirect`, or `respond`: what becomes of a route's
 //! requests.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -15,10 +17,11 @@ use crate::{
 };
 
 /// Keys that say how a request goes on.
-const FORWARDING: [&str; 9] = [
+const FORWARDING: [&str; 10] = [
     "upstream",
     "sandbox_upstream",
     "timeout",
+    "on_failure",
     "strip_prefix",
     "rewrite",
     "backend_jwt",
@@ -36,6 +39,9 @@ const NOT_STATIC: [HeaderName; 7] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
+/// Statuses of answers that are given by themselves, and of those that stand for a failure.
+const ANSWERS: RangeInclusive<u16> = 200..=599;
+const FAILURES: RangeInclusive<u16> = 500..=599;
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Reads the one thing that a route does. `path` is `None` where it could not be read.
@@ -50,17 +56,25 @@ pub fn action(
         let to = upstreams.of_route(section);
         let timeout = upstream::timeout(section);
         let rewrite = new_path(section, path);
+        let on_failure = section.optional_section("on_failure").map(|inner| {
+            // An answer that is no failure would hide that there was one.
+            answer(inner, FAILURES, StatusCode::BAD_GATEWAY)
+        });
         return Some(Action::Forward(Forward {
             to: to?,
             timeout,
             rewrite: rewrite?,
+            on_failure: match on_failure {
+                Some(answer) => Some(Box::new(answer?)),
+                None => None,
+            },
         }));
     }
     refuse_forwarding(section);
     let redirect = redirect.map(|inner| redirected(inner, path));
     let respond = respond.map(|inner| {
         let place = inner.place.clone();
-        (answer(inner), place)
+        (answer(inner, ANSWERS, StatusCode::OK), place)
     });
     match (redirect, respond) {
         (Some(redirect), None) => redirect.map(Action::Redirect),
@@ -202,8 +216,12 @@ fn target(to: &str, pattern: &PathPattern) -> Result<(Box<str>, Rewrite), &'stat
     Ok((origin.into(), Rewrite::parse(path, pattern)?))
 }
 
-fn answer(mut section: Section<'_>) -> Option<StaticAnswer> {
-    let status = answer_status(&mut section);
+fn answer(
+    mut section: Section<'_>,
+    statuses: RangeInclusive<u16>,
+    usual: StatusCode,
+) -> Option<StaticAnswer> {
+    let status = answer_status(&mut section, &statuses, usual);
     let body = section.text("body");
     let content_type = content_type(&mut section);
     let headers = answer_headers(&mut section);
@@ -226,19 +244,26 @@ fn answer(mut section: Section<'_>) -> Option<StaticAnswer> {
     })
 }
 
-fn answer_status(section: &mut Section<'_>) -> Option<StatusCode> {
+fn answer_status(
+    section: &mut Section<'_>,
+    statuses: &RangeInclusive<u16>,
+    usual: StatusCode,
+) -> Option<StatusCode> {
     let Some(Placed { value, place }) = section.integer("status") else {
-        return Some(StatusCode::OK);
+        return Some(usual);
     };
     let status = u16::try_from(value)
         .ok()
-        .filter(|code| (200..600).contains(code) && *code != 304)
+        .filter(|code| statuses.contains(code) && *code != 304)
         .and_then(|code| StatusCode::from_u16(code).ok());
     if status.is_none() {
         section.error(
             &place,
             "this is not a status to answer with",
-            "200 to 599, without 304",
+            match statuses.contains(&304) {
+                true => format!("{} to {}, without 304", statuses.start(), statuses.end()),
+                false => format!("{} to {}", statuses.start(), statuses.end()),
+            },
         );
     }
     status

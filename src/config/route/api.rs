@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::section::{Placed, Section},
-    domain::{Access, ApiIdentity},
+    domain::{Access, ApiIdentity, Validation},
 };
 
 /// Reads `api = { name, version, context }`.
@@ -39,32 +39,35 @@ pub fn api(route: &mut Section<'_>) -> Option<Arc<ApiIdentity>> {
     }))
 }
 
-/// Whether a route lets only those pass who have subscribed to its API; `for_all`: what is said for
-/// all routes.
-pub fn validates(
+/// Whom a route lets pass only if they have subscribed to its API; `for_all`: what is said for all routes.
+pub fn validation(
     route: &mut Section<'_>,
-    for_all: bool,
+    for_all: Validation,
     access: Option<&Access>,
     api: Option<&Arc<ApiIdentity>>,
-) -> bool {
+) -> Validation {
     const KEY: &str = "validate_subscriptions";
     let own = route.boolean(KEY);
-    let is_public = matches!(access, Some(Access::Public));
-    if let (Some(Placed { value: true, place }), true) = (&own, is_public) {
-        route.error(
-            place,
-            "a public route does not know who calls, so it cannot ask for a subscription",
-            format!("leave out `public` or `{KEY}`"),
-        );
+    if let Some(Access::Public) = access {
+        if let Some(Placed { value: true, place }) = &own {
+            route.error(
+                place,
+                "a public route does not know who calls, so it cannot ask for a subscription",
+                format!("leave out `public` or `{KEY}`"),
+            );
+        }
+        return Validation::Same(false);
     }
     let place = own.as_ref().map_or(&route.place, |own| &own.place);
-    let validates = own.as_ref().map_or(for_all, |own| own.value) && !is_public;
-    if validates && api.is_none() && !route.was_given("api") {
+    let validation = own
+        .as_ref()
+        .map_or(for_all, |own| Validation::Same(own.value));
+    if validation.is_ever_wanted() && api.is_none() && !route.was_given("api") {
         route.error(
             place,
             "nothing says to which API one must have subscribed here",
             format!("add `api = {{ name, version }}`, or `{KEY} = false`"),
         );
     }
-    validates
+    validation
 }

@@ -24,11 +24,11 @@ use super::{
 };
 use crate::domain::{
     Access, Action, Destination, HostPattern, Methods, PathPattern, Route, RouteConflict,
-    RouteTable, SizeLimits, Way, is_untouchable,
+    RouteTable, SizeLimits, Validation, Way, is_untouchable,
 };
 use access::access;
 use action::action;
-use api::{api, validates};
+use api::{api, validation};
 use compression::compression;
 use cors::cors;
 use identity::identity_headers;
@@ -51,11 +51,13 @@ pub struct Routes {
 /// What other sections say for all routes.
 pub struct Common<'a> {
     pub clock_skew: Duration,
+    /// Where the token stands, where a route does not say; `None`: in `Authorization`.
+    pub token_header: Option<HeaderName>,
     pub response_cache: ResponseCacheSettings,
     pub rates: &'a Rates,
     pub sizes: &'a SizeLimits,
-    /// Whether clients must have subscribed to the API, where a route does not say.
-    pub validate_subscriptions: bool,
+    /// Who must have subscribed to the API, where a route does not say.
+    pub validation: Validation,
 }
 
 /// Reads all routes; `None` when there is no telling them apart.
@@ -97,7 +99,7 @@ pub fn read(
         Some((name, places[position].place.clone()))
     };
     let first_protected = first(|route| matches!(route.access, Access::Token(_)));
-    let first_validated = first(|route| route.validate_subscription);
+    let first_validated = first(|route| route.validation.is_ever_wanted());
     let table = table(root, routes, &places, twins);
     Some(Routes {
         table: table.filter(|_| complete)?,
@@ -184,7 +186,7 @@ fn route(
     let forward_token = section
         .boolean("forward_token")
         .is_some_and(|value| value.value);
-    let token_header = token_header(section);
+    let token_header = token_header(section, "token_header", common.token_header.as_ref());
     let identity_headers = identity_headers(section);
     let cors = cors(section, methods);
     let headers = headers.of_route(section);
@@ -192,8 +194,7 @@ fn route(
     let response_cache = response_cache::of_route(section, &common.response_cache, access.as_ref());
     let end_with_token = end_with_token(section, access.as_ref());
     let api = api(section);
-    let validate = common.validate_subscriptions;
-    let validate_subscription = validates(section, validate, access.as_ref(), api.as_ref());
+    let validation = validation(section, common.validation, access.as_ref(), api.as_ref());
     let tiers = tiers(section, common.rates.tiers.as_ref(), api.as_deref());
     let (rate_limits, max_body) = common.rates.of_route(section, common.sizes);
     if matches!(access, Some(Access::Public)) && common.rates.ask_who_calls(&rate_limits) {
@@ -240,17 +241,21 @@ fn route(
         end_with_token,
         api,
         tiers,
-        validate_subscription,
+        validation,
         rate_limits,
         max_body,
     })
 }
 
-/// `Some(None)` for `Authorization`, `None` when the name is none.
+/// The header that the token stands in: `Some(None)` for `Authorization`, `None` when the name is none.
 #[allow(clippy::option_option)]
-fn token_header(section: &mut Section<'_>) -> Option<Option<HeaderName>> {
-    let Some(Placed { value, place }) = section.text("token_header") else {
-        return Some(None);
+pub fn token_header(
+    section: &mut Section<'_>,
+    key: &'static str,
+    usual: Option<&HeaderName>,
+) -> Option<Option<HeaderName>> {
+    let Some(Placed { value, place }) = section.text(key) else {
+        return Some(usual.cloned());
     };
     match value.parse::<HeaderName>() {
         Ok(header::AUTHORIZATION) => Some(None),

@@ -28,6 +28,8 @@ pub struct Upstreams {
     list: Vec<UpstreamSettings>,
     named: Vec<Named>,
     by_address: HashMap<ServerSettings, usize>,
+    /// For those that do not say it themselves.
+    usual_tls: UpstreamTlsSettings,
 }
 
 struct Named {
@@ -41,7 +43,10 @@ struct Named {
 impl Upstreams {
     /// Reads all of `[upstreams]`.
     pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Self {
-        let mut upstreams = Self::default();
+        let mut upstreams = Self {
+            usual_tls: tls::usual(root, context),
+            ..Self::default()
+        };
         let all = root.section("upstreams");
         let label = all.label.clone();
         for entry in all.into_entries() {
@@ -62,7 +67,9 @@ impl Upstreams {
             let settings = pool::read(&mut section, &entry.key, context);
             section.finish();
             let position = settings.map(|settings| {
-                upstreams.list.push(settings);
+                upstreams
+                    .list
+                    .push(settings.with_usual(&upstreams.usual_tls));
                 upstreams.list.len() - 1
             });
             upstreams.named.push(Named {
@@ -132,7 +139,7 @@ impl Upstreams {
         }
         let position = self.list.len();
         let settings = UpstreamSettings::new(server.to_string(), vec![server.clone()]);
-        self.list.push(settings);
+        self.list.push(settings.with_usual(&self.usual_tls));
         self.by_address.insert(server, position);
         position
     }

@@ -27,6 +27,21 @@ pub struct UpstreamSettings {
 }
 
 impl UpstreamSettings {
+    /// With what all upstreams have that do not say it themselves; those without TLS have no use for it.
+    #[must_use]
+    pub fn with_usual(mut self, usual: &UpstreamTlsSettings) -> Self {
+        if self.servers.iter().any(|server| server.tls) {
+            let UpstreamTlsSettings {
+                authorities,
+                client,
+                ..
+            } = usual;
+            self.tls.authorities = self.tls.authorities.or_else(|| authorities.clone());
+            self.tls.client = self.tls.client.or_else(|| client.clone());
+        }
+        self
+    }
+
     /// With defaults for all but name and servers.
     pub fn new(name: String, servers: Vec<ServerSettings>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! `[upstreams.NAME.tls]`: whom to trust and what to show. There is no way to trust everybody.
+//! `[upstreams.NAME.tls]` and `[upstream_tls]`: whom to trust and what to show. There is no way to trust everybody.
 
 use rustls::pki_types::ServerName;
 
@@ -18,16 +18,33 @@ pub fn read(upstream: &mut Section<'_>, any: bool, context: &Context<'_>) -> Ups
         let hint = "write https:// before the address of one";
         section.error(&section.place, "no server of this upstream has TLS", hint);
     }
-    let authorities = keystore::authorities(&mut section, "ca_file", TRUST, context);
-    let files = ["cert_file", "key_file"];
-    let client = keystore::client(&mut section, files, IDENTITY, context);
     let settings = UpstreamTlsSettings {
-        authorities: authorities.flatten().map(|list| list.value),
-        client: client.flatten(),
         server_name: server_name(&mut section),
+        ..certificates(&mut section, context)
     };
     section.finish();
     settings
+}
+
+/// What holds for all upstreams that do not say it themselves.
+pub fn usual(root: &mut Section<'_>, context: &Context<'_>) -> UpstreamTlsSettings {
+    let Some(mut section) = root.optional_section("upstream_tls") else {
+        return UpstreamTlsSettings::default();
+    };
+    let settings = certificates(&mut section, context);
+    section.finish();
+    settings
+}
+
+fn certificates(section: &mut Section<'_>, context: &Context<'_>) -> UpstreamTlsSettings {
+    let authorities = keystore::authorities(section, "ca_file", TRUST, context);
+    let files = ["cert_file", "key_file"];
+    let client = keystore::client(section, files, IDENTITY, context);
+    UpstreamTlsSettings {
+        authorities: authorities.flatten().map(|list| list.value),
+        client: client.flatten(),
+        server_name: None,
+    }
 }
 
 fn server_name(section: &mut Section<'_>) -> Option<String> {

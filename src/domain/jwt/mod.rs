@@ -81,9 +81,23 @@ pub enum JwtFault {
 #[derive(Debug, Default)]
 pub struct VouchedBy {
     withdrawn: AtomicBool,
+    validates: Option<bool>,
 }
 
 impl VouchedBy {
+    /// `validates`: whether the clients of the issuer's tokens must have subscribed, if the issuer's settings
+    /// say anything about it.
+    pub fn new(validates: Option<bool>) -> Self {
+        Self {
+            withdrawn: AtomicBool::new(false),
+            validates,
+        }
+    }
+
+    pub fn validates_subscriptions(&self) -> Option<bool> {
+        self.validates
+    }
+
     /// The key is no good any more, and so is what it signed.
     pub fn withdraw(&self) {
         self.withdrawn.store(true, Ordering::Release);

@@ -2,6 +2,7 @@
 
 import sys
 
+from gateway import Gateway
 from manager_process import FOLDER, ManagerProcess
 from wire import wait_until
 from world import World, nginx
@@ -14,6 +15,43 @@ USER, PASSWORD = "gateway", "s3cret:of/the+API&Manager"
 AGE = "portcullis_subscriptions_age_seconds"
 REQUESTS = "portcullis_apim_requests_total"
 SKIPPED = "portcullis_apim_rows_skipped_total"
+
+
+# As the original writes them, with a slip of one of its pages (`service_url`); the last two tables are ours.
+MICRO_GW = """
+[listenerConfig]
+  host = "{host}"
+  httpPort = {port}
+[keyManager]
+  introspectUrl = "{key_manager}/introspect"
+  [keymanager.security.basic]
+    enabled = true
+    username = "gateway"
+    password = "demo-secret"
+[security]
+  validateSubscriptions = true
+[apim.eventHub]
+  enable = true
+  service_url = "{manager}/"
+  internalDataContext = "/internal/data/v1/"
+  username = "{user}"
+  password = "{password}"
+  eventListeningEndpoints = "amqp://admin:admin@carbon/carbon?brokerlist='tcp://127.0.0.1:9'"
+[admin]
+listen = "{admin}"
+[log]
+access = "json"
+"""
+DEFINITION = """
+openapi: 3.0.0
+info: {{ title: {title}, version: 1.0.0 }}
+x-wso2-basePath: /{path}/{{version}}
+x-wso2-production-endpoints: {{ urls: [ "{upstream}" ], type: http }}
+x-wso2-sandbox-endpoints: {{ urls: [ "{upstream}" ], type: http }}
+paths:
+  /menu:
+    get: {{ responses: {{ "200": {{ description: ok }} }} }}
+"""
 
 
 def event_hub(manager, more="", password=PASSWORD):
@@ -34,6 +72,7 @@ def route(slug, name, upstream, version="1.0.0", more=""):
 name = "{slug}"
 path = "/{slug}/*"
 upstream = "{upstream.url}"
+sandbox_upstream = "{upstream.url}"
 api = {{ name = "{name}", version = "{version}", context = "/{slug}" }}
 {more}
 """
@@ -59,6 +98,26 @@ class ApimWorld(World):
         gateway = self.gateway(text + event_hub(manager, hub, password), name=name)
         if start:
             self.run(gateway, gateway.start_unready)
+        return gateway
+
+    def drop_in(self, apis):
+        """A gateway that is told everything by a file and a project of WSO2 API Microgateway; `apis`: titles by
+        path."""
+        project = self.folder / "project"
+        definitions = project / "api_definitions"
+        definitions.mkdir(parents=True)
+        for path, title in apis.items():
+            (definitions / f"{path}.yaml").write_text(DEFINITION.format(
+                title=title, path=path, upstream=self.upstream.url))
+
+        def text(http, admin):
+            host, port = http.split(":")
+            return MICRO_GW.format(host=host, port=port, admin=admin, key_manager=self.key_manager.url,
+                                   manager=self.manager.url, user=USER, password=PASSWORD)
+
+        gateway = Gateway("drop-in", self.binary, project, text, file="micro-gw.conf")
+        self.gateways.append(gateway)
+        self.run(gateway, gateway.start_unready)
         return gateway
 
     def readings(self, gateway):

@@ -337,6 +337,45 @@ def check_online(world):
     expect(lost.check("--online").returncode, 69, "the exit code where nobody answers")
 
 
+# Status and code of the original, for a production key.
+ORIGINAL = {
+    "hold": (401, 900909),
+    "blocked": (401, 900907),
+    "half": (401, 900907),
+    "rejected": (403, 900908),
+    "odd": (403, 900908),
+}
+CHALLENGE = (
+    'OAuth2 realm="WSO2 API Microgateway", error="invalid token" , '
+    'error_description="The access token expired"'
+)
+
+
+def in_the_originals_words(world):
+    apis = {slug: f"{slug}-API" for slug in STATES} | {"spaces": "My API"}
+    gateway = world.drop_in(apis)
+    wait_until(gateway.is_ready, "the lists are read", SOON)
+
+    def ask(client, slug):
+        return gateway.get(f"of-{client}", f"/{slug}/1.0.0/menu")
+
+    def faulty(answer, status, code):
+        expect(answer.status, status, f"the status of {answer}")
+        expect(answer.json["fault"]["code"], code, "the code")
+        challenge = CHALLENGE if status == 401 else None
+        expect(answer.header("WWW-Authenticate"), challenge, "the challenge")
+
+    for slug in apis:
+        if slug in ORIGINAL:
+            faulty(ask("prod", slug), *ORIGINAL[slug])
+        else:
+            passed(ask("prod", slug))
+    passed(ask("sand", "half"))
+    faulty(ask("stranger", "open"), 403, 900908)
+    faulty(gateway.get("anonymous-1", "/open/1.0.0/menu"), 500, 900900)
+    gateway.stop()
+
+
 def secrets_are_told_to_nobody(world):
     for gateway in world.gateways:
         for file in gateway.logs():
@@ -363,6 +402,7 @@ CASES = [
     ("the gateway ends while the API Manager hangs", end_while_it_hangs),
     ("TLS with an authority of its own", over_tls),
     ("check --online tells the names to write, and what is not there", check_online),
+    ("a micro-gw.conf and its project: codes, statuses and challenge of the original", in_the_originals_words),
     ("nothing secret in any log", secrets_are_told_to_nobody),
 ]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent / "api_manager"))
 
 import cases_changes
+import cases_drop_in
 import cases_figures
 import cases_revocation
 import model
@@ -26,7 +27,12 @@ from stage import Stage, perform
 from upstream import Upstream
 from wire import wait_until
 
-CASES = [*cases_changes.CASES, *cases_revocation.CASES, *cases_figures.CASES]
+CASES = [
+    *cases_changes.CASES,
+    *cases_revocation.CASES,
+    *cases_figures.CASES,
+    *cases_drop_in.CASES,
+]
 EVENTS = "portcullis_events_total"
 
 
@@ -34,6 +40,7 @@ class World(Stage):
     def __init__(self, stack, binary, profile, seconds, folder):
         super().__init__(stack)
         self.folder = folder
+        self.binary = binary
         self.is_release = profile.name == "release"
         self.outage_seconds = int(seconds.name)
         self.clients = 500 if self.is_release else 200

@@ -17,13 +17,14 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Gateway:
-    """`text`: its whole configuration, for the addresses of front door and admin listener."""
+    """`text`: its whole configuration, for the addresses of front door and admin listener. `file`: the name of its
+    file, where that matters."""
 
-    def __init__(self, name, binary, folder, text):
+    def __init__(self, name, binary, folder, text, file=None):
         self.binary = binary
         self.folder = folder
         self.port, self.admin_port = free_ports(2)
-        self.file = folder / f"{name}.toml"
+        self.file = folder / (file or f"{name}.toml")
         addresses = (f"{LOOPBACK}:{port}" for port in (self.port, self.admin_port))
         write_private(self.file, text(*addresses))
         self.child = Child(name, [binary, "run", self.file], folder)

@@ -8,9 +8,9 @@ const CLIENT_CERTIFICATES: &str =
 const PROXY: &str = "the gateway connects directly and reads no proxy settings";
 const POOL: &str =
     "`max_requests`, `max_pending` and `timeouts` of `[upstreams.NAME]` bound each upstream";
-const UPSTREAM_TLS: &str = "`[upstreams.NAME.tls]` says it for each upstream";
 const RESPONSES: &str = "answers of upstreams are passed on as they come, never held in memory";
-const SERVER_HEADER: &str = "the upstream's own header goes through; see `[headers.response]`";
+const SERVER_HEADER: &str =
+    "headers of requests and answers go through; `[headers]` sets and removes them";
 const ACCOUNTS: &str =
     "the gateway has no users: `admin.token_file` guards what is not for everybody";
 
@@ -142,25 +142,41 @@ pub const GROUPS: &[Group] = &[
             lost("protocolName", "TLS", TLS),
             lost("protocolVersions", "TLSv1.2,TLSv1.1", TLS),
             lost("ciphers", "", TLS),
-            lost("keyStorePath", "", UPSTREAM_TLS),
-            lost("keyStorePassword", "", UPSTREAM_TLS),
-            lost("trustStorePath", "", UPSTREAM_TLS),
-            lost("trustStorePassword", "", UPSTREAM_TLS),
+            to(
+                "keyStorePath",
+                "",
+                "`keystore_file` in `[upstream_tls]`: what is shown to upstreams that ask",
+            ),
+            to("keyStorePassword", "ballerina", "`keystore_password` there"),
+            to(
+                "trustStorePath",
+                "",
+                "`trust_store_file` in `[upstream_tls]`; without it the machine's authorities count",
+            ),
+            to(
+                "trustStorePassword",
+                "ballerina",
+                "`trust_store_password` there",
+            ),
         ],
     },
     Group {
         table: "httpClients.responseLimits",
         keys: &[
             idle("maxStatusLineLength", "4096", RESPONSES),
-            idle("maxHeaderSize", "8192", RESPONSES),
-            idle("maxEntityBodySize", "-1", RESPONSES),
+            lost("maxHeaderSize", "8192", RESPONSES),
+            lost("maxEntityBodySize", "-1", RESPONSES),
         ],
     },
     Group {
         table: "server",
         keys: &[
             to("timestampSkew", "5000", "`token.clock_skew`, 5 min at most"),
-            lost("header", "ballerina", SERVER_HEADER),
+            to(
+                "header",
+                "ballerina",
+                "`Server` in `[headers.response.set]`, for answers of upstreams; without it theirs goes through",
+            ),
         ],
     },
     Group {

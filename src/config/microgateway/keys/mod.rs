@@ -84,10 +84,6 @@ pub const ALIASES: &[(&str, &str)] = &[
         "listenerConfig.trustStore.password",
         "listenerConfig.trustStorePassword",
     ),
-    (
-        "tokenRevocationConfig.persistent.hostname",
-        "tokenRevocationConfig.persistent.endpointURL",
-    ),
 ];
 
 /// The list as a table of Markdown.

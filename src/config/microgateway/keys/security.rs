@@ -4,10 +4,10 @@ use super::{Group, idle, lost, to};
 
 const GRANT: &str = "the same key, for the grant that wins";
 const CACHE_SHARE: &str = "the cache lets go of what is used least, one entry after the other";
-const JWT: &str = "tokens that are JWTs are asked about like all others";
-const NOT_YET: &str = "see [configuration](configuration.md)";
 const API_KEYS: &str = "the gateway issues no API keys and takes none";
-const BACKEND_JWT: &str = "`identity_headers` of a route tell the upstream what the token says";
+const CLAIM_NAMES: &str =
+    "claims keep the names that the token has; `identity_headers` and `client_id_claim` read any";
+const OWN_JWT: &str = "one is used as long as it is good, 16,384 at most";
 const USER_CLAIMS: &str = "claims come from the token and from introspection";
 
 pub const GROUPS: &[Group] = &[
@@ -16,7 +16,11 @@ pub const GROUPS: &[Group] = &[
         keys: &[
             to("serverUrl", "https://localhost:9443", "`serverUrl`"),
             to("tokenContext", "oauth2", "`tokenContext`"),
-            lost("enableIntrospectForFailedJWT", "false", JWT),
+            to(
+                "enableIntrospectForFailedJWT",
+                "false",
+                "`introspect = \"failed\"` in each `[[jwt_issuer]]`; JWTs of others are asked about anyway",
+            ),
             lost(
                 "enableLegacyMode",
                 "false",
@@ -26,7 +30,7 @@ pub const GROUPS: &[Group] = &[
             idle(
                 "issuer",
                 "https://localhost:9443/oauth2/token",
-                "only a backend JWT would have it",
+                "the backend JWT has `issuer` of [jwtGeneratorConfig], and the token's own `iss` is not in it",
             ),
             to(
                 "timestampSkew",
@@ -144,10 +148,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         table: "authConfig",
         keys: &[
-            lost(
+            to(
                 "authorizationHeader",
                 "Authorization",
-                "tokens come in `Authorization`",
+                "`token.header`; `x-wso2-auth-header` of an API counts before it",
             ),
             to(
                 "removeAuthHeaderFromOutMessage",
@@ -158,20 +162,32 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         table: "security",
-        keys: &[lost("validateSubscriptions", "false", NOT_YET)],
+        keys: &[to(
+            "validateSubscriptions",
+            "false",
+            "`subscriptions.validate`",
+        )],
     },
     Group {
         table: "apim.eventHub",
         keys: &[
-            lost("enable", "false", NOT_YET),
-            lost("serviceUrl", "https://localhost:9443", NOT_YET),
-            lost("internalDataContext", "/internal/data/v1/", NOT_YET),
-            lost("username", "admin", NOT_YET),
-            lost("password", "admin", NOT_YET),
-            lost(
+            to(
+                "enable",
+                "false",
+                "`[apim.eventHub]`; off while subscriptions are validated: every token is refused, as there",
+            ),
+            to("serviceUrl", "https://localhost:9443", "the same key"),
+            to(
+                "internalDataContext",
+                "/internal/data/v1/",
+                "the same key; with one slash where there are two",
+            ),
+            to("username", "admin", "the same key"),
+            to("password", "admin", "the same key"),
+            to(
                 "eventListeningEndpoints",
                 "amqp://admin:admin@carbon/carbon?brokerlist='tcp://localhost:5672'",
-                NOT_YET,
+                "the same key, without the account in it: `username` connects, as there",
             ),
             idle("listOfTenants", "", "the original does not read it"),
             idle("xWSO2Tenant", "", "the original does not read it"),
@@ -187,51 +203,87 @@ pub const GROUPS: &[Group] = &[
     Group {
         table: "jwtTokenConfig[]",
         keys: &[
-            lost("issuer", "https://localhost:9443/oauth2/token", JWT),
-            lost("audience", "", JWT),
-            lost("certificateAlias", "wso2apim310", JWT),
-            lost("jwksURL", "", JWT),
-            lost("validateSubscription", "false", JWT),
-            lost("consumerKeyClaim", "aud", JWT),
+            to(
+                "issuer",
+                "https://localhost:9443/oauth2/token",
+                "`issuer` in `[[jwt_issuer]]`",
+            ),
+            to("audience", "", "`audience`"),
+            to(
+                "certificateAlias",
+                "wso2apim310",
+                "`certificate_alias`, with the trust store; without `jwksURL` only",
+            ),
+            to("jwksURL", "", "`jwks_url`"),
+            to(
+                "validateSubscription",
+                "",
+                "`validate_subscriptions`; without it what [security] says",
+            ),
+            to("consumerKeyClaim", "aud", "`client_id_claim`"),
             lost("claimMapperClassName", "", "Java classes are not loaded"),
             lost("remoteUserClaimRetrievalEnabled", "false", USER_CLAIMS),
         ],
     },
     Group {
         table: "jwtTokenConfig[].claims[]",
-        keys: &[lost("remoteClaim", "", JWT), lost("localClaim", "", JWT)],
+        keys: &[
+            lost("remoteClaim", "", CLAIM_NAMES),
+            lost("localClaim", "", CLAIM_NAMES),
+        ],
     },
     Group {
         table: "tokenRevocationConfig.realtime",
         keys: &[
-            lost("enableRealtimeMessageRetrieval", "false", NOT_YET),
-            lost("jmsConnectionTopic", "tokenRevocation", NOT_YET),
+            to(
+                "enableRealtimeMessageRetrieval",
+                "false",
+                "`broker` in `[revocation]`",
+            ),
+            to("jmsConnectionTopic", "tokenRevocation", "`topic`"),
             idle(
                 "jmsConnectioninitialContextFactory",
                 "wso2mbInitialContextFactory",
                 "there is no JMS",
             ),
-            lost(
+            to(
                 "jmsConnectionProviderUrl",
                 "amqp://admin:admin@carbon/carbon?brokerlist='tcp://localhost:5672'",
-                NOT_YET,
+                "`broker`",
             ),
-            lost("jmsConnectionUsername", "", NOT_YET),
-            lost("jmsConnectionPassword", "", NOT_YET),
+            to(
+                "jmsConnectionUsername",
+                "",
+                "the account in `broker`, over the one that stands there",
+            ),
+            to("jmsConnectionPassword", "", "its password"),
         ],
     },
     Group {
         table: "tokenRevocationConfig.persistent",
         keys: &[
-            lost("enablePersistentStorageRetrieval", "false", NOT_YET),
-            lost("type", "default", NOT_YET),
-            lost(
-                "endpointURL",
-                "https://localhost:9443/internal/data/v1",
-                NOT_YET,
+            to(
+                "enablePersistentStorageRetrieval",
+                "false",
+                "`list_url` in `[revocation]`",
             ),
-            lost("username", "admin", NOT_YET),
-            lost("password", "admin", NOT_YET),
+            to(
+                "type",
+                "default",
+                "only `default` is carried: neither etcd nor Java classes are asked",
+            ),
+            to(
+                "endpointURL",
+                "https://127.0.0.1:2379/v2/keys/jti/",
+                "`list_url`, with `/revokedjwt`; without it `https://localhost:9443/internal/data/v1`, as in the template",
+            ),
+            to(
+                "hostname",
+                "",
+                "an older name of `endpointURL`, which counts before it",
+            ),
+            to("username", "root", "`username`"),
+            to("password", "root", "`password`"),
             idle("useDefault", "", "a key of older releases: `type` says it"),
         ],
     },
@@ -264,20 +316,36 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         table: "jwtConfig",
-        keys: &[lost("header", "X-JWT-Assertion", BACKEND_JWT)],
+        keys: &[to("header", "X-JWT-Assertion", "`backend_jwt.header`")],
     },
     Group {
         table: "jwtGeneratorConfig",
         keys: &[
-            lost("jwtGeneratorEnabled", "false", BACKEND_JWT),
-            lost("claimDialect", "http://wso2.org/claims", BACKEND_JWT),
-            lost("signingAlgorithm", "SHA256withRSA", BACKEND_JWT),
-            lost("certificateAlias", "ballerina", BACKEND_JWT),
-            lost("privateKeyAlias", "ballerina", BACKEND_JWT),
-            lost("tokenExpiry", "900000", BACKEND_JWT),
-            lost("restrictedClaims", "", BACKEND_JWT),
-            lost("issuer", "wso2.org/products/am", BACKEND_JWT),
-            lost("audience", "http://org.wso2.apimgt/gateway", BACKEND_JWT),
+            to("jwtGeneratorEnabled", "false", "`[backend_jwt]`"),
+            to("claimDialect", "http://wso2.org/claims", "`claim_dialect`"),
+            to(
+                "signingAlgorithm",
+                "SHA256withRSA",
+                "the key decides; `NONE` is signed, too",
+            ),
+            idle(
+                "certificateAlias",
+                "ballerina",
+                "the header has no `x5t`; `key_id` in `[backend_jwt]` can tell keys apart",
+            ),
+            to(
+                "privateKeyAlias",
+                "ballerina",
+                "`key_alias`, with the key store of the listeners",
+            ),
+            to(
+                "tokenExpiry",
+                "900000",
+                "`expires_in`, from 10 s to 24 h, and never longer than the token",
+            ),
+            to("restrictedClaims", "", "`restricted_claims`"),
+            to("issuer", "wso2.org/products/am", "`issuer`"),
+            to("audience", "http://org.wso2.apimgt/gateway", "`audience`"),
             lost(
                 "generatorImpl",
                 "org.wso2.micro.gateway.jwt.generator.MGWJWTGeneratorImpl",
@@ -296,10 +364,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         table: "jwtGeneratorConfig.jwtGeneratorCaching",
         keys: &[
-            lost("tokenCacheEnable", "true", BACKEND_JWT),
-            lost("tokenCacheExpiryTime", "900000", BACKEND_JWT),
-            lost("tokenCacheCapacity", "10000", BACKEND_JWT),
-            lost("tokenCacheEvictionFactor", "0.25", BACKEND_JWT),
+            lost("tokenCacheEnable", "true", OWN_JWT),
+            idle("tokenCacheExpiryTime", "900000", OWN_JWT),
+            idle("tokenCacheCapacity", "10000", OWN_JWT),
+            idle("tokenCacheEvictionFactor", "0.25", OWN_JWT),
         ],
     },
 ];
