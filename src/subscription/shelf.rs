@@ -90,17 +90,18 @@ impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
         slot.value.as_ref().map(read)
     }
 
-    /// Reads all rows with the hash of `key`.
+    /// Reads all rows with the hash of `key`, each with the time of the last word about it. Without a
+    /// value it was removed then.
     pub fn alike<R>(
         &self,
         key: &K,
-        read: impl FnOnce(&mut dyn Iterator<Item = (&K, &V)>) -> R,
+        read: impl FnOnce(&mut dyn Iterator<Item = (&K, Option<&V>, Millis)>) -> R,
     ) -> R {
         let hash = self.random.hash_one(key);
         let shard = self.shard(hash).read();
         let mut rows = shard
             .iter_hash(hash)
-            .filter_map(|slot| Some((&slot.key, slot.value.as_ref()?)));
+            .map(|slot| (&slot.key, slot.value.as_ref(), slot.at));
         read(&mut rows)
     }
 
