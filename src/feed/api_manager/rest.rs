@@ -258,7 +258,8 @@ pub fn read(kind: RowKind, body: impl io::Read, sink: &mut impl Sink) -> Result<
     loop {
         match list.next() {
             Ok(Some(RawRow::Text(text))) => match row::read(kind, text) {
-                Ok(row) => sink.put(row),
+                Ok(Some(row)) => sink.put(row),
+                Ok(None) => {}
                 Err(fault) => sink.skip(fault),
             },
             Ok(Some(RawRow::TooLong)) => sink.skip(Fault::OutOfRange),
