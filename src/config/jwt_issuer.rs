@@ -7,7 +7,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::Pu
 
 use super::{
     check::{Context, choice},
-    key_manager::{is_loopback, parse_url},
+    key_manager::{is_loopback, known_as, parse_url},
     pem,
     problem::Place,
     secret::{find, read_bounded},
@@ -75,12 +75,14 @@ fn issuer(
             .map(|claim| claim.value.into()),
     };
     let introspect = introspect(section, can_ask);
+    let known_as = known_as(section, "known_as");
     let refresh = refresh(section);
     Some(JwtIssuerSettings {
         issuer: issuer?.value,
         keys: keys?,
         expected,
         introspect,
+        known_as,
         refresh,
         tls: TlsSettings {
             authorities,

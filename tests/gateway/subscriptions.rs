@@ -382,6 +382,92 @@ fn before_the_first_list_nobody_passes_who_must_have_subscribed() {
 }
 
 #[test]
+fn before_the_first_list_nobody_is_sent_to_the_wrong_upstream() {
+    let lists = ListServer::start("");
+    let harness = Harness::with(&format!(
+        "[subscriptions]\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
+        lists.server.address
+    ));
+    // It may be a client with a sandbox key.
+    let refused = is(503, "subscriptions_not_ready");
+    assert_eq!(get(&harness, "/pizza/1", "shop"), refused);
+    assert_eq!(harness.admin("/readyz").status, 503);
+    // Here there is one upstream for all.
+    assert_eq!(get(&harness, "/pasta/1", "shop").0, 200);
+    *lists.list.lock() = ("\"1\"", one_client("shop"));
+    wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 200);
+}
+
+#[test]
+fn a_list_of_a_hundred_megabytes_is_not_taken() {
+    let lists = ListServer::start(&one_client("shop"));
+    let harness = Harness::with(&format!(
+        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
+        lists.server.address
+    ));
+    wait_until_ready(&harness);
+    let client = one_client("other");
+    let rows = client
+        .trim_start_matches("{\"client\":[")
+        .trim_end_matches("]}");
+    let count = 100_000_000 / rows.len();
+    let long = format!("{{\"client\":[{}]}}", vec![rows; count].join(","));
+    *lists.list.lock() = ("\"2\"", long);
+    wait_for("the refusal of the list", || {
+        harness
+            .admin("/")
+            .body
+            .contains("it is longer than `max_bytes`")
+    });
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "other").0, 403);
+    *lists.list.lock() = ("\"3\"", one_client("other"));
+    wait_for("the next list", || {
+        get(&harness, "/pizza/1", "other").0 == 200
+    });
+}
+
+#[test]
+fn a_reload_to_a_source_that_cannot_be_read_opens_nothing() {
+    let folder = Folder::new("bad-source");
+    let harness = with_file(&folder.write("clients.toml", CLIENTS));
+    let answer = harness.reload(|text| {
+        *text = text.replace("clients.toml", "nowhere.toml");
+    });
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 403);
+}
+
+#[test]
+fn a_client_is_one_of_its_key_manager() {
+    let folder = Folder::new("key-managers");
+    let clients = r#"
+        client = [
+            { client_id = "shop", key_manager = "one", apis = [{ name = "Pizza", version = "1.0.0" }] },
+            { client_id = "shop", key_manager = "two", apis = [{ name = "Pasta", version = "2" }] },
+            { client_id = "mine", key_manager = "two", apis = [{ name = "Pizza", version = "1.0.0" }] },
+        ]"#;
+    let path = folder.write("clients.toml", clients);
+    let sections = format!("[subscriptions]\nvalidate = true\nfile = {path:?}\n{ROUTES}");
+    let harness = Harness::with_keys(&sections, "knownAs = \"one\"");
+    wait_until_ready(&harness);
+    let missing = is(403, "subscription_missing");
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pasta/1", "shop"), missing);
+    assert_eq!(get(&harness, "/pizza/1", "mine"), missing);
+    // Without the name, only what cannot be mistaken for another one's passes.
+    let harness = Harness::with(&sections);
+    wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pizza/1", "mine").0, 200);
+    for path in ["/pizza/1", "/pasta/1"] {
+        assert_eq!(get(&harness, path, "shop"), missing);
+    }
+}
+
+#[test]
 fn a_reload_keeps_the_list_and_takes_another_one_only_when_it_is_there() {
     let folder = Folder::new("reload");
     let harness = with_file(&folder.write("clients.toml", CLIENTS));
@@ -403,7 +489,7 @@ fn the_key_managers_word_counts_where_a_route_says_nothing() {
     let path = folder.write("clients.toml", CLIENTS);
     let sections = format!("[subscriptions]\nvalidate = true\nfile = {path:?}\n{ROUTES}");
     let harness = Harness::with_keys(&sections, "validateSubscriptions = false");
-    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 200);
     wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 200);
     assert_eq!(get(&harness, "/pasta/1", "shop").0, 200);
 }
