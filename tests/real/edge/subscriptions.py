@@ -61,7 +61,8 @@ class World(ApimWorld):
     def start(self):
         super().start()
         fill(self.manager)
-        self.routes = [route(slug, f"{slug}-API", self.upstream) for slug in STATES]
+        sandbox = f'sandbox_upstream = "{self.upstream.url}"'
+        self.routes = [route(slug, f"{slug}-API", self.upstream, more=sandbox) for slug in STATES]
         self.routes += [
             # Found by its path: the name has a space here.
             route("spaces", "My API", self.upstream),
