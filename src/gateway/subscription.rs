@@ -13,22 +13,20 @@ use crate::{
 #[derive(Default)]
 pub struct KnownAs {
     key_manager: Option<Box<str>>,
-    /// By `iss`; there are a few.
-    issuers: Box<[(Box<str>, Option<Box<str>>)]>,
+    /// By `iss`, those of which the configuration says it; there are a few.
+    issuers: Box<[(Box<str>, Box<str>)]>,
 }
 
 impl KnownAs {
     pub fn new(key_manager: Option<&KeyManagerSettings>, issuers: &[JwtIssuerSettings]) -> Self {
         let name = |name: &Option<String>| name.as_deref().map(Box::from);
         let issuer = |settings: &JwtIssuerSettings| {
-            (
-                Box::from(settings.issuer.as_str()),
-                name(&settings.known_as),
-            )
+            let known_as = name(&settings.known_as)?;
+            Some((settings.issuer.as_str().into(), known_as))
         };
         Self {
             key_manager: key_manager.and_then(|settings| name(&settings.known_as)),
-            issuers: issuers.iter().map(issuer).collect(),
+            issuers: issuers.iter().filter_map(issuer).collect(),
         }
     }
 
@@ -41,7 +39,7 @@ impl KnownAs {
         let issuer = grant.issuer()?;
         let mut issuers = self.issuers.iter();
         let (_, name) = issuers.find(|(known, _)| **known == *issuer)?;
-        name.as_deref()
+        Some(name)
     }
 }
 

@@ -213,7 +213,9 @@ impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
         for shard in &self.shards {
             let mut shard = shard.write();
             shard.retain(|slot| {
-                let stays = slot.at > at || (slot.from == from && slot.value.is_some());
+                // Numbers of lists come again; the time tells those apart.
+                let is_in_list = slot.at == at && slot.from == from && slot.value.is_some();
+                let stays = slot.at > at || is_in_list;
                 match &slot.value {
                     Some(value) if !stays => {
                         swept += 1;
@@ -337,6 +339,22 @@ mod tests {
         assert_eq!(shelf.gone.load(Ordering::Relaxed), 0);
         assert_eq!(shelf.put(5, 1, 20, Source::Change), Written::Ignored);
         assert_eq!(shelf.get(&1, |value| *value), Some(7));
+    }
+
+    #[test]
+    fn what_came_with_a_list_long_ago_that_broke_off_is_not_in_the_next_one() {
+        let shelf: Shelf<u32, u8> = Shelf::new(16);
+        let list = shelf.begin(1).unwrap();
+        shelf.put(1, 7, 1, list.source());
+        drop(list);
+        // As many as there are numbers.
+        for at in 2..=256 {
+            drop(shelf.begin(at));
+        }
+        let mut list = shelf.begin(257).unwrap();
+        assert_eq!(shelf.finish(&mut list, 257, |_| {}), 1);
+        drop(list);
+        assert_eq!(shelf.get(&1, |value| *value), None);
     }
 
     #[test]
