@@ -1,6 +1,7 @@
 //! Rows of one kind by their keys, each with the time of the last word about it.
 
 use std::{
+    borrow::Borrow,
     hash::{BuildHasher, Hash},
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
@@ -83,10 +84,14 @@ impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
         self.live.load(Ordering::Relaxed)
     }
 
-    pub fn get<R>(&self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R> {
+    pub fn get<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let hash = self.random.hash_one(key);
         let shard = self.shard(hash).read();
-        let slot = shard.find(hash, |slot| slot.key == *key)?;
+        let slot = shard.find(hash, |slot| slot.key.borrow() == key)?;
         slot.value.as_ref().map(read)
     }
 

@@ -174,7 +174,12 @@ impl Table {
 
     /// What a tier's name means.
     pub fn policy(&self, kind: PolicyKind, name: &str) -> Option<Arc<TierPolicy>> {
-        self.policies(kind).get(&Box::from(name), Arc::clone)
+        self.policies(kind).get(name, Arc::clone)
+    }
+
+    /// Whether the source says what the names of tiers mean.
+    pub fn has_policies(&self, kind: PolicyKind) -> bool {
+        self.policies(kind).len() > 0
     }
 
     /// The API that a route belongs to.

@@ -342,6 +342,7 @@ fn a_list_at_an_address_is_asked_for_again_and_again() {
             .contains("if-none-match")
     });
     assert_eq!(lists.full.load(Ordering::Relaxed), 1);
+    assert!(harness.admin("/").body.contains("as the source had them"));
     // An outage opens nothing and closes nothing.
     *lists.list.lock() = ("\"1\"", String::new());
     wait_for("the outage", || {
@@ -349,7 +350,12 @@ fn a_list_at_an_address_is_asked_for_again_and_again() {
     });
     assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
     assert_eq!(get(&harness, "/pizza/1", "other").0, 403);
-    assert!(harness.admin("/").body.contains("it answers 500"));
+    wait_for("the age of what is known", || {
+        harness.metric("portcullis_subscriptions_age_seconds") > 1.0
+    });
+    let page = harness.admin("/").body;
+    let told = "s ago: the source cannot be read now (it answers 500)";
+    assert!(page.contains(told), "{page}");
     // What is no list is none.
     *lists.list.lock() = ("\"2\"", "{\"error\":\"sorry\"}".to_owned());
     wait_for("the odd answer", || {
