@@ -77,6 +77,9 @@ fn the_kind_of_key_chooses_the_upstream() {
         ("/trial", "live", "no_production_endpoint"),
         ("/live", "trial", "no_sandbox_endpoint"),
     ] {
-        assert_eq!(harness.get(path, client).refusal(), (403, reason.to_owned()));
+        assert_eq!(
+            harness.get(path, client).refusal(),
+            (403, reason.to_owned())
+        );
     }
 }
