@@ -248,8 +248,8 @@ fn subscriptions_and_applications_have_tiers() {
 fn tiers_have_the_codes_of_the_original() {
     let (_files, harness) = subscribed("tiers-codes", "[errors]\nformat = \"wso2\"\n");
     let last = |path: &str, client: &str, count: usize| {
-        let answers = (0..count).map(|_| harness.get(path, client));
-        let last = answers.last().unwrap();
+        let mut answers: Vec<Answer> = (0..count).map(|_| harness.get(path, client)).collect();
+        let last = answers.pop().unwrap();
         (last.status, last.body)
     };
     let is = |(status, body): (u16, String), wanted: u16, code: u32| {
