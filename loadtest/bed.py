@@ -90,6 +90,25 @@ upstream = "http://127.0.0.1:{upstream}"
 """
 
 
+# Of the last route.
+API = 'api = { name = "Orders", version = "1.0.0" }\n'
+
+SUBSCRIPTIONS = """
+[subscriptions]
+validate = true
+file = "{file}"
+"""
+
+
+def client(number):
+    """One in the list of subscriptions; the first is that of all tokens."""
+    return {
+        "client_id": f"client-{number}" if number else "load-test",
+        "tier": "Unlimited",
+        "apis": [{"name": "Orders", "version": "1.0.0"}],
+    }
+
+
 class Failure(Exception):
     """An answer or a count that is not what it has to be."""
 
@@ -247,10 +266,18 @@ class PlainGateway(Portcullis):
 class Gateway(Portcullis):
     """Portcullis, with a configuration made for the case."""
 
-    def __init__(self, peers, access_log="off", max_entries=100_000, routes=1, prefix=()):
+    def __init__(
+        self, peers, access_log="off", max_entries=100_000, routes=1, subscribers=0, prefix=()
+    ):
+        """`subscribers`: so many clients have subscribed, and nobody else may pass; 0: anybody may."""
         self.port, self.admin = free_ports(2)
         self.config = tempfile.NamedTemporaryFile("w", suffix=".toml")
+        self.clients = tempfile.NamedTemporaryFile("w", suffix=".json")
+        json.dump({"client": [client(number) for number in range(subscribers)]}, self.clients)
+        self.clients.flush()
         self.config.write(self.config_text(peers, access_log, max_entries, routes))
+        if subscribers:
+            self.config.write(API + SUBSCRIPTIONS.format(file=self.clients.name))
         self.config.flush()
         super().__init__([BINARIES / "portcullis", "run", self.config.name], TESTED_CORE, prefix)
 

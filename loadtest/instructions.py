@@ -16,6 +16,7 @@ import tempfile
 from bed import ROOT, Bare, Failure, Gateway, Peers, check
 
 FEW, MANY = 500, 2500
+SUBSCRIBERS = 1000
 # Callgrind takes each byte that one `rep movsb` moves for an instruction; the C library's other way
 # of copying is counted as what it is.
 HONEST_COPIES = "glibc.cpu.x86_rep_movsb_threshold=1073741824"
@@ -32,6 +33,9 @@ def main():
         "bare Pingora, untouched": lambda peers, prefix: Bare("plain", peers, prefix),
         "bare Pingora, same forwarding": lambda peers, prefix: Bare("forward", peers, prefix),
         "portcullis, hit": lambda peers, prefix: Gateway(peers, prefix=prefix),
+        "portcullis, hit, who has subscribed": lambda peers, prefix: Gateway(
+            peers, subscribers=SUBSCRIBERS, prefix=prefix
+        ),
         "portcullis, hit, JSON access log": lambda peers, prefix: Gateway(
             peers, access_log="json", prefix=prefix
         ),
@@ -59,6 +63,8 @@ def tell(costs):
             f"{count:>20,.0f}  {count / yardstick:>6.3f}  {rest:>15,.0f}  {rest / yardstick:>6.3f}  {name}"
         )
     ours = costs["portcullis, hit"]
+    subscribed = total(costs["portcullis, hit, who has subscribed"]) / total(ours)
+    print(f"\n{subscribed:.3f}: a hit with subscriptions, of {SUBSCRIBERS} clients, to one without")
     print("\nWhere the gateway's go that the bare proxy's do not, by source file (inlined code counts")
     print("where it was written):")
     for by in (file_of, line_of):

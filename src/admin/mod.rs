@@ -237,7 +237,7 @@ mod tests {
         auth::Revocations,
         config::LimitSettings,
         domain::{ErrorFormat, RouteTable},
-        gateway::{Parts, Snapshot},
+        gateway::{KnownAs, Parts, Snapshot},
         limits::Limiters,
     };
 
@@ -251,6 +251,7 @@ mod tests {
             upstreams: Vec::new(),
             verifier: None,
             subscriptions: None,
+            known_as: KnownAs::default(),
             errors: ErrorFormat::default(),
             revocations: Arc::new(Revocations::new(&[0; 32], Arc::clone(&metrics.revocation))),
             limits: LimitSettings::default(),

@@ -76,6 +76,7 @@ const SHOWN_KEYS: &[&str] = &[
     "keymanageroutage",
     "keystorefile",
     "keystorepath",
+    "knownas",
     "level",
     "listen",
     "listurl",

@@ -8,7 +8,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::Pu
 
 use super::{
     check::{Context, choice},
-    key_manager::{is_loopback, parse_url},
+    key_manager::{is_loopback, known_as, parse_url},
     keystore::{IssuerTrust, issuer_trust},
     pem,
     problem::Place,
@@ -77,6 +77,7 @@ fn issuer(
     };
     let introspect = introspect(section, can_ask);
     let validate_subscriptions = section.boolean("validate_subscriptions");
+    let known_as = known_as(section, "known_as");
     let refresh = refresh(section);
     Some(JwtIssuerSettings {
         issuer: issuer?.value,
@@ -84,6 +85,7 @@ fn issuer(
         expected,
         introspect,
         validate_subscriptions: validate_subscriptions.map(|validate| validate.value),
+        known_as,
         refresh,
         tls: TlsSettings {
             authorities,

@@ -24,6 +24,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerS
     let (endpoint, issuer) = endpoint(&mut section);
     let timeout = timeout(&mut section);
     let validate_subscriptions = section.boolean("validateSubscriptions");
+    let known_as = known_as(&mut section, "knownAs");
     let token_type_hint = section.text("tokenTypeHint").map(|hint| hint.value);
     let extra_params = section.pairs("extraParams");
     let extra_headers = extra_headers(&mut section);
@@ -61,6 +62,7 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerS
         name: endpoint.url().authority()?.to_string(),
         endpoint,
         validate_subscriptions: validate_subscriptions.map(|validate| validate.value),
+        known_as,
         timeout,
         token_type_hint,
         extra_params: extra_params.into_iter().map(|pair| pair.value).collect(),
@@ -68,6 +70,17 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerS
         tls,
         credential: credential?,
     })
+}
+
+/// The name that a key manager or an issuer has at the source of subscriptions.
+pub fn known_as(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+    let name = section.text(key)?;
+    if name.value.is_empty() {
+        let what = format!("`{key}` is empty");
+        section.error(&name.place, what, "leave it out where there is only one");
+        return None;
+    }
+    Some(name.value)
 }
 
 /// `issuer`, or an address; and the issuer as it is written.

@@ -48,6 +48,8 @@ pub struct KeyManagerSettings {
     pub endpoint: EndpointSettings,
     /// Whether clients must have subscribed to the API, where a route does not say; `None`: as for all.
     pub validate_subscriptions: Option<bool>,
+    /// As which the source of subscriptions knows it.
+    pub known_as: Option<String>,
     /// For a whole introspection, connecting included.
     pub timeout: Duration,
     /// `token_type_hint` of RFC 7662 §2.1; not sent when `None`.
@@ -89,6 +91,8 @@ pub struct JwtIssuerSettings {
     /// Whether its tokens' clients must have subscribed to the API, where a route does not say; `None`: as
     /// for opaque tokens.
     pub validate_subscriptions: Option<bool>,
+    /// As which key manager the source of subscriptions knows it.
+    pub known_as: Option<String>,
     /// How often the keys are asked for, if they come from somewhere else.
     pub refresh: Duration,
     /// For the way there.

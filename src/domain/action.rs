@@ -52,6 +52,11 @@ impl Destination {
         }
     }
 
+    /// Whether the kind of key decides where a request goes.
+    pub fn depends_on_key(self) -> bool {
+        matches!(self, Self::Both { .. })
+    }
+
     /// For callers with such a key; those with the other kind's are not sent there.
     ///
     /// # Errors

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use super::{backend_jwt::BackendJwts, forward::Protected, limits::Limits, tiers::Tiers};
+use super::{
+    backend_jwt::BackendJwts, forward::Protected, limits::Limits, subscription::KnownAs,
+    tiers::Tiers,
+};
 use crate::{
     auth::{Revocations, Verifier},
     config::LimitSettings,
@@ -39,6 +42,7 @@ pub struct Snapshot {
     pub(super) revocations: Arc<Revocations>,
     /// `None`: there is no source of them.
     pub(super) subscriptions: Option<Arc<Subscriptions>>,
+    pub(super) known_as: KnownAs,
     /// `None`: upstreams get none.
     pub(super) backend_jwts: Option<Box<BackendJwts>>,
 }
@@ -50,6 +54,7 @@ pub struct Parts {
     pub upstreams: Vec<Arc<Pool>>,
     pub verifier: Option<Arc<Verifier>>,
     pub subscriptions: Option<Arc<Subscriptions>>,
+    pub known_as: KnownAs,
     pub errors: ErrorFormat,
     pub backend_jwt: Option<BackendJwt>,
     pub revocations: Arc<Revocations>,
@@ -78,6 +83,7 @@ impl Snapshot {
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
             subscriptions: parts.subscriptions,
+            known_as: parts.known_as,
             errors: parts.errors,
             tiers: Tiers::new(parts.limits.book.clone(), parts.tier_counts, &parts.routes),
             revocations: parts.revocations,
@@ -119,9 +125,16 @@ impl Snapshot {
     /// Whether routes that ask for a subscription can be served as well as they ever will be.
     pub fn knows_subscriptions(&self) -> bool {
         let is_ready = |known: &Arc<Subscriptions>| known.table.is_ready();
-        let mut routes = self.routes().iter();
-        self.subscriptions.as_ref().is_none_or(is_ready)
-            || !routes.any(|route| route.validation.is_ever_wanted())
+        let needs = |route: &Route| {
+            route.validation.is_ever_wanted() || (route.api.is_some() && self.is_split(route))
+        };
+        self.subscriptions.as_ref().is_none_or(is_ready) || !self.routes().iter().any(needs)
+    }
+
+    /// Whether the kind of key, which the source of subscriptions knows, decides about the upstream.
+    pub(super) fn is_split(&self, route: &Route) -> bool {
+        let forward = route.forward();
+        self.subscriptions.is_some() && forward.is_some_and(|forward| forward.to.depends_on_key())
     }
 
     /// All upstreams.

@@ -3,7 +3,45 @@
 use std::sync::Arc;
 
 use super::{Snapshot, context::Context, refusal::Refusal};
-use crate::domain::{ApiIdentity, Denial, Grant, Outcome, Subscriber};
+use crate::{
+    config::{JwtIssuerSettings, KeyManagerSettings},
+    domain::{ApiIdentity, Denial, Grant, Outcome, Subscriber},
+};
+
+/// As which key manager the source of subscriptions knows whoever vouches for a token: a client id is one
+/// of its key manager.
+#[derive(Default)]
+pub struct KnownAs {
+    key_manager: Option<Box<str>>,
+    /// By `iss`, those of which the configuration says it; there are a few.
+    issuers: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl KnownAs {
+    pub fn new(key_manager: Option<&KeyManagerSettings>, issuers: &[JwtIssuerSettings]) -> Self {
+        let name = |name: &Option<String>| name.as_deref().map(Box::from);
+        let issuer = |settings: &JwtIssuerSettings| {
+            let known_as = name(&settings.known_as)?;
+            Some((settings.issuer.as_str().into(), known_as))
+        };
+        Self {
+            key_manager: key_manager.and_then(|settings| name(&settings.known_as)),
+            issuers: issuers.iter().filter_map(issuer).collect(),
+        }
+    }
+
+    /// `None`: the configuration does not say.
+    fn of(&self, grant: &Grant) -> Option<&str> {
+        if grant.vouched_by().is_none() {
+            return self.key_manager.as_deref();
+        }
+        // What is signed was compared with this.
+        let issuer = grant.issuer()?;
+        let mut issuers = self.issuers.iter();
+        let (_, name) = issuers.find(|(known, _)| **known == *issuer)?;
+        Some(name)
+    }
+}
 
 /// Finds out who calls; a route that validates subscriptions lets nobody else pass.
 ///
@@ -17,26 +55,38 @@ pub async fn check(
     let Some(route) = context.route.map(|route| snapshot.route(route)) else {
         return Ok(());
     };
-    let Some(api) = &route.api else {
-        return Ok(());
-    };
-    let found = look_up(snapshot, grant, api).await;
-    let denial = match found {
-        Ok(Outcome::Known(subscriber)) => {
-            let state = subscriber.subscription.as_ref().map(|known| known.state);
-            let key_type = subscriber.key_type;
-            context.subscriber = Some(subscriber);
-            state.and_then(|state| state.check(key_type).err())
-        }
-        Ok(Outcome::Unknown(_, subscriber)) => {
-            context.subscriber = Some(subscriber).filter(Subscriber::is_known);
-            Some(Denial::SubscriptionMissing)
-        }
-        Err(denial) => Some(denial),
+    let denial = match &route.api {
+        None => Some(Denial::SubscriptionMissing),
+        Some(api) => match look_up(snapshot, grant, api).await {
+            Ok(outcome) => judge(outcome, context),
+            // Nobody can tell yet which of the upstreams it is for.
+            Err(denial @ Denial::SubscriptionsNotReady) if snapshot.is_split(route) => {
+                return Err(denial.into());
+            }
+            Err(denial) => Some(denial),
+        },
     };
     match denial.filter(|_| route.validation.is_wanted(grant)) {
         Some(denial) => Err(denial.into()),
         None => Ok(()),
+    }
+}
+
+/// Takes note of who it is; says why they may not call.
+fn judge(outcome: Outcome, context: &mut Context) -> Option<Denial> {
+    match outcome {
+        Outcome::Known(subscriber) => {
+            let allowed = match &subscriber.subscription {
+                Some(known) => known.state.check(subscriber.key_type),
+                None => Err(Denial::SubscriptionMissing),
+            };
+            context.subscriber = Some(subscriber);
+            allowed.err()
+        }
+        Outcome::Unknown(_, subscriber) => {
+            context.subscriber = Some(subscriber).filter(Subscriber::is_known);
+            Some(Denial::SubscriptionMissing)
+        }
     }
 }
 
@@ -51,6 +101,7 @@ async fn look_up(
     if !subscriptions.table.is_ready() {
         return Err(Denial::SubscriptionsNotReady);
     }
-    let client_id = grant.and_then(Grant::client_id).ok_or(Denial::NoClientId)?;
-    Ok(subscriptions.look_up(client_id, None, api).await)
+    let client = grant.and_then(|grant| Some((grant.client_id()?, snapshot.known_as.of(grant))));
+    let (client_id, key_manager) = client.ok_or(Denial::NoClientId)?;
+    Ok(subscriptions.look_up(client_id, key_manager, api).await)
 }

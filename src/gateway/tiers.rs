@@ -139,28 +139,29 @@ fn of_caller(
 }
 
 fn unauthenticated(snapshot: &Snapshot, identity: u128, address: IpAddr) -> Option<Claim> {
-    let tiers = &snapshot.tiers;
-    let tier = tiers.book.subscription.get(TierBook::UNAUTHENTICATED)?;
+    let tier = known(
+        snapshot,
+        PolicyKind::Subscription,
+        TierBook::UNAUTHENTICATED,
+    )?;
     let Key::Number(address) = address_key(address) else {
         return None;
     };
     Some(Claim {
         kind: TierKind::Subscription,
-        key: tiers.counts.key((identity, address)),
-        tier: *tier,
+        key: snapshot.tiers.counts.key((identity, address)),
+        tier,
     })
 }
 
 /// A client of whom no subscription is known. The original counts all of them together, so that one of them
 /// takes from the others.
 fn by_default(snapshot: &Snapshot, identity: u128, grant: &Grant) -> Option<Claim> {
-    let tiers = &snapshot.tiers;
-    let tier = tiers.book.subscription.get(TierBook::DEFAULT)?;
-    let client = grant.claims().text("client_id");
+    let tier = known(snapshot, PolicyKind::Subscription, TierBook::DEFAULT)?;
     Some(Claim {
         kind: TierKind::Subscription,
-        key: tiers.counts.key((identity, client)),
-        tier: *tier,
+        key: snapshot.tiers.counts.key((identity, grant.client_id())),
+        tier,
     })
 }
 
@@ -200,18 +201,32 @@ fn by_application(
     }))
 }
 
-/// What a tier's name means; `None`: nothing is counted.
+/// What a tier's name means: the word of the configuration, or else that of the source of subscriptions.
+fn known(snapshot: &Snapshot, kind: PolicyKind, name: &str) -> Option<Tier> {
+    if let Some(tier) = snapshot.tiers.book.of(kind).get(name) {
+        return Some(*tier);
+    }
+    let source = snapshot.subscriptions.as_ref()?;
+    let policy = source.table.policy(kind, name)?;
+    Some(Tier::from(&*policy))
+}
+
+/// The same of a subscription or an application; `None`: nothing is counted.
 ///
 /// # Errors
-/// The configuration does not know it, though it knows others.
+/// Nobody knows it, though others are known.
 fn find(snapshot: &Snapshot, kind: PolicyKind, name: &str) -> Result<Option<Tier>, Denial> {
     if TierBook::is_unlimited(name) {
         return Ok(None);
     }
-    let known = snapshot.tiers.book.of(kind);
-    match known.get(name) {
-        Some(tier) => Ok(Some(*tier)),
-        None if known.is_empty() => Ok(None),
-        None => Err(Denial::UnknownTier),
+    if let Some(tier) = known(snapshot, kind, name) {
+        return Ok(Some(tier));
+    }
+    let source = snapshot.subscriptions.as_ref();
+    let has_others = !snapshot.tiers.book.of(kind).is_empty()
+        || source.is_some_and(|source| source.table.has_policies(kind));
+    match has_others {
+        true => Err(Denial::UnknownTier),
+        false => Ok(None),
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::{Readiness, Revocations, TokenCache},
     config::{Settings, TokenCacheSettings, UpstreamSettings},
-    gateway::{Parts, Snapshot},
+    gateway::{KnownAs, Parts, Snapshot},
     limits::{Limiters, TierCounts},
     metrics::Metrics,
     response_cache::ResponseCache,
@@ -257,6 +257,7 @@ impl Base {
         let known = ground.and_then(|ground| ground.supply.as_ref());
         let source = settings.subscriptions.source.as_ref();
         let (supply, feed) = Supply::new(source, known, &self.metrics);
+        let known_as = KnownAs::new(settings.key_manager.as_ref(), &settings.jwt_issuers);
         let fingerprint = settings.fingerprint();
         let response_cache_bytes = settings.response_cache.max_bytes;
         let before = ground.map(|ground| &ground.limiters);
@@ -269,6 +270,7 @@ impl Base {
             subscriptions: supply
                 .as_ref()
                 .map(|supply| Arc::clone(&supply.subscriptions)),
+            known_as,
             errors: settings.errors,
             backend_jwt: settings.backend_jwt,
             revocations: Arc::clone(&self.revocations),

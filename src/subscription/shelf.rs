@@ -1,6 +1,7 @@
 //! Rows of one kind by their keys, each with the time of the last word about it.
 
 use std::{
+    borrow::Borrow,
     hash::{BuildHasher, Hash},
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
@@ -83,24 +84,29 @@ impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
         self.live.load(Ordering::Relaxed)
     }
 
-    pub fn get<R>(&self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R> {
+    pub fn get<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let hash = self.random.hash_one(key);
         let shard = self.shard(hash).read();
-        let slot = shard.find(hash, |slot| slot.key == *key)?;
+        let slot = shard.find(hash, |slot| slot.key.borrow() == key)?;
         slot.value.as_ref().map(read)
     }
 
-    /// Reads all rows with the hash of `key`.
+    /// Reads all rows with the hash of `key`, each with the time of the last word about it. Without a
+    /// value it was removed then.
     pub fn alike<R>(
         &self,
         key: &K,
-        read: impl FnOnce(&mut dyn Iterator<Item = (&K, &V)>) -> R,
+        read: impl FnOnce(&mut dyn Iterator<Item = (&K, Option<&V>, Millis)>) -> R,
     ) -> R {
         let hash = self.random.hash_one(key);
         let shard = self.shard(hash).read();
         let mut rows = shard
             .iter_hash(hash)
-            .filter_map(|slot| Some((&slot.key, slot.value.as_ref()?)));
+            .map(|slot| (&slot.key, slot.value.as_ref(), slot.at));
         read(&mut rows)
     }
 
@@ -212,7 +218,9 @@ impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
         for shard in &self.shards {
             let mut shard = shard.write();
             shard.retain(|slot| {
-                let stays = slot.at > at || (slot.from == from && slot.value.is_some());
+                // Numbers of lists come again; the time tells those apart.
+                let is_in_list = slot.at == at && slot.from == from && slot.value.is_some();
+                let stays = slot.at > at || is_in_list;
                 match &slot.value {
                     Some(value) if !stays => {
                         swept += 1;
@@ -336,6 +344,22 @@ mod tests {
         assert_eq!(shelf.gone.load(Ordering::Relaxed), 0);
         assert_eq!(shelf.put(5, 1, 20, Source::Change), Written::Ignored);
         assert_eq!(shelf.get(&1, |value| *value), Some(7));
+    }
+
+    #[test]
+    fn what_came_with_a_list_long_ago_that_broke_off_is_not_in_the_next_one() {
+        let shelf: Shelf<u32, u8> = Shelf::new(16);
+        let list = shelf.begin(1).unwrap();
+        shelf.put(1, 7, 1, list.source());
+        drop(list);
+        // As many as there are numbers.
+        for at in 2..=256 {
+            drop(shelf.begin(at));
+        }
+        let mut list = shelf.begin(257).unwrap();
+        assert_eq!(shelf.finish(&mut list, 257, |_| {}), 1);
+        drop(list);
+        assert_eq!(shelf.get(&1, |value| *value), None);
     }
 
     #[test]

@@ -26,6 +26,9 @@ use crate::domain::{
 /// With a million rows each shard is nearly as full as it may be before it is made larger.
 const SHARDS: usize = 1280;
 const FEW_SHARDS: usize = 16;
+/// The number that stands for all key managers in a removal: more than there can be names. That of the
+/// key manager without a name will not do, since that one may have the key anew.
+const EVERYWHERE: u16 = u16::MAX;
 
 /// Everything that is known of applications, APIs and subscriptions.
 pub struct Table {
@@ -61,6 +64,52 @@ impl Hash for ClientKey {
 struct Client {
     application: u32,
     key_type: KeyType,
+}
+
+/// What is known of one consumer key at the key managers that a request may be of.
+#[derive(Default)]
+struct Namesakes {
+    /// Where the key manager is known: the client, with the time of the last word about one of them.
+    named: Option<(Client, Millis)>,
+    /// Two key managers say two things.
+    is_ambiguous: bool,
+    /// When it was last removed at one of these key managers.
+    removed: Option<Millis>,
+    /// Of whatever key manager.
+    unnamed: Option<(Client, Millis)>,
+}
+
+impl Namesakes {
+    /// Takes note of a row; without a client it was removed.
+    fn add(&mut self, is_named: bool, client: Option<Client>, at: Millis) {
+        match (client, is_named) {
+            (None, _) => self.removed = self.removed.max(Some(at)),
+            (Some(client), false) => self.unnamed = Some((client, at)),
+            (Some(client), true) => {
+                let before = *self.named.get_or_insert((client, at));
+                self.is_ambiguous |= before.0 != client;
+                self.named = Some((client, at.max(before.1)));
+            }
+        }
+    }
+
+    /// The one that is meant, if that is certain. The newest word counts; of two at the same time the one
+    /// that is as exact as the question. `is_of_one`: whether the question names a key manager.
+    fn one(self, is_of_one: bool) -> Option<Client> {
+        let removed = self.removed;
+        // What was removed at a key manager may be this one.
+        let is_there = |at: Millis| removed.is_none_or(|removed| removed < at);
+        let unnamed = self.unnamed.filter(|(_, at)| is_there(*at));
+        match (self.named, unnamed) {
+            (None, unnamed) => unnamed.map(|(client, _)| client),
+            (Some((_, known)), Some((client, at))) if at > known || (at == known && !is_of_one) => {
+                Some(client)
+            }
+            _ if self.is_ambiguous => None,
+            (Some((client, _)), Some((other, _))) if !is_of_one && client != other => None,
+            (Some((client, _)), _) => Some(client),
+        }
+    }
 }
 
 /// What a subscription says.
@@ -125,7 +174,12 @@ impl Table {
 
     /// What a tier's name means.
     pub fn policy(&self, kind: PolicyKind, name: &str) -> Option<Arc<TierPolicy>> {
-        self.policies(kind).get(&Box::from(name), Arc::clone)
+        self.policies(kind).get(name, Arc::clone)
+    }
+
+    /// Whether the source says what the names of tiers mean.
+    pub fn has_policies(&self, kind: PolicyKind) -> bool {
+        self.policies(kind).len() > 0
     }
 
     /// The API that a route belongs to.
@@ -243,19 +297,26 @@ impl Table {
             key_manager,
         };
         let everywhere = ClientKey {
-            key_manager: 0,
+            key_manager: EVERYWHERE,
             ..key
         };
-        // Of every key manager.
-        let removed = self.clients.removed_at(&everywhere);
-        if key_manager != 0 && removed.is_some_and(|removed| removed >= at) {
+        let removed = || {
+            let removed = self.clients.removed_at(&everywhere);
+            removed.filter(|removed| *removed >= at)
+        };
+        if removed().is_some() {
             return false;
         }
         let client = Client {
             application: row.application,
             key_type: row.key_type,
         };
-        is_done(&self.clients.put(key, client, at, from))
+        let is_news = is_done(&self.clients.put(key, client, at, from));
+        // A removal that has come in between did not see the row.
+        match removed() {
+            Some(removed) if is_news => !is_done(&self.clients.remove(key, removed)),
+            _ => is_news,
+        }
     }
 
     fn remove(&self, id: RowId, at: Millis) -> bool {
@@ -277,16 +338,21 @@ impl Table {
         let Some(key_manager) = self.names.number(key_manager) else {
             return false;
         };
+        let is_everywhere = key_manager == 0;
         let key = ClientKey {
             digest: self.digest(consumer_key),
-            key_manager,
+            key_manager: if is_everywhere {
+                EVERYWHERE
+            } else {
+                key_manager
+            },
         };
         // First, so that no older row comes in behind it.
         let mut is_news = is_done(&self.clients.remove(key, at));
-        if key_manager == 0 {
+        if is_everywhere {
             let others: Vec<ClientKey> = self.clients.alike(&key, |rows| {
-                rows.map(|(other, _)| *other)
-                    .filter(|other| other.digest == key.digest)
+                rows.filter(|(other, client, _)| other.digest == key.digest && client.is_some())
+                    .map(|(other, ..)| *other)
                     .collect()
             });
             for other in others {
@@ -296,22 +362,23 @@ impl Table {
         is_news
     }
 
-    /// The client, of this key manager rather than of one that is not known.
+    /// The client, of this key manager where one is named.
     fn client(&self, client_id: &str, key_manager: Option<&str>) -> Option<Client> {
-        let wanted = key_manager.map(|name| self.names.find(name).unwrap_or_default());
+        let digest = self.digest(client_id);
+        let key_manager = key_manager.map(|name| self.names.find(name).unwrap_or_default());
         let key = ClientKey {
-            digest: self.digest(client_id),
-            key_manager: wanted.unwrap_or_default(),
+            digest,
+            key_manager: key_manager.unwrap_or_default(),
         };
         self.clients.alike(&key, |rows| {
-            let fits = |other: &ClientKey| {
-                other.digest == key.digest
-                    && (wanted.is_none() || [0, key.key_manager].contains(&other.key_manager))
-            };
-            let found = rows
-                .filter(|(other, _)| fits(other))
-                .min_by_key(|(other, _)| (other.key_manager != key.key_manager, other.key_manager));
-            found.map(|(_, client)| *client)
+            let mut namesakes = Namesakes::default();
+            for (other, client, at) in rows.filter(|(other, ..)| other.digest == digest) {
+                let of_any = [0, EVERYWHERE].contains(&other.key_manager);
+                if of_any || key_manager.is_none_or(|wanted| wanted == other.key_manager) {
+                    namesakes.add(other.key_manager != 0, client.copied(), at);
+                }
+            }
+            namesakes.one(key_manager.is_some())
         })
     }
 
@@ -500,8 +567,10 @@ mod tests {
         assert_eq!(application(Some("one")), Some(1));
         assert_eq!(application(Some("two")), Some(2));
         assert_eq!(application(Some("three")), None);
-        assert_eq!(application(None), Some(1));
+        // It may be either.
+        assert_eq!(application(None), None);
         put(&table, 1, client("ck", "", 3, KeyType::Production));
+        assert_eq!(application(None), Some(3));
         assert_eq!(application(Some("two")), Some(2));
         assert_eq!(application(Some("three")), Some(3));
         // Without a name, the key is gone everywhere, older words included that come later.
@@ -518,6 +587,49 @@ mod tests {
         ));
         assert!(put(&table, 6, client("ck", "four", 4, KeyType::Production)));
         assert_eq!(application(None), Some(4));
+    }
+
+    #[test]
+    fn what_does_not_name_its_key_manager_goes_with_the_key() {
+        let table = Table::default();
+        let application = |key_manager| table.client("ck", key_manager).map(|c| c.application);
+        let id = |key_manager: &str| RowId::KeyMapping {
+            consumer_key: "ck".into(),
+            key_manager: key_manager.into(),
+        };
+        put(&table, 10, client("ck", "", 1, KeyType::Production));
+        assert_eq!(application(Some("one")), Some(1));
+        // It may be that of another key manager.
+        remove(&table, 12, id("one"));
+        assert_eq!((application(Some("one")), application(None)), (None, None));
+        assert_eq!(application(Some("two")), Some(1));
+        // An older word does not bring it back, a newer one does.
+        put(&table, 11, client("ck", "", 1, KeyType::Production));
+        assert_eq!(application(Some("one")), None);
+        put(&table, 13, client("ck", "", 1, KeyType::Production));
+        assert_eq!(
+            (application(Some("one")), application(None)),
+            (Some(1), Some(1))
+        );
+    }
+
+    #[test]
+    fn a_key_that_was_moved_is_where_the_newest_word_says() {
+        let table = Table::default();
+        let application = |key_manager| table.client("ck", key_manager).map(|c| c.application);
+        put(&table, 10, client("ck", "one", 1, KeyType::Production));
+        put(&table, 11, client("ck", "", 2, KeyType::Production));
+        assert_eq!(
+            (application(Some("one")), application(None)),
+            (Some(2), Some(2))
+        );
+        put(&table, 12, client("ck", "one", 3, KeyType::Production));
+        assert_eq!(application(Some("one")), Some(3));
+        // It may be another key manager's.
+        assert_eq!(application(None), None);
+        put(&table, 13, client("ck", "two", 3, KeyType::Production));
+        put(&table, 13, client("ck", "", 3, KeyType::Sandbox));
+        assert_eq!(table.client("ck", None).unwrap().key_type, KeyType::Sandbox);
     }
 
     #[test]
@@ -583,6 +695,14 @@ mod tests {
             for change in self.changes.iter().filter(|change| change.at <= at) {
                 match &change.what {
                     Edit::Put(row) => rows.insert(row_name(&id_of(row)), row.clone()),
+                    Edit::Remove(RowId::KeyMapping {
+                        consumer_key,
+                        key_manager,
+                    }) if key_manager.is_empty() => {
+                        let is_other = |row: &Row| !matches!(row, Row::KeyMapping(row) if row.consumer_key == *consumer_key);
+                        rows.retain(|_, row| is_other(row));
+                        None
+                    }
                     Edit::Remove(id) => rows.remove(&row_name(id)),
                 };
             }
@@ -611,7 +731,7 @@ mod tests {
             0 => application(one, word),
             1 => client(
                 &format!("ck{one}"),
-                ["a", "b"][random.usize(0..2)],
+                ["a", "b", ""][random.usize(0..3)],
                 two,
                 key_type,
             ),

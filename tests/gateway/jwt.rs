@@ -351,6 +351,41 @@ fn the_key_manager_may_say_no_as_well() {
 }
 
 #[test]
+fn an_issuers_clients_are_not_those_of_the_key_manager() {
+    let issuer = Issuer::start();
+    let folder = std::env::temp_dir().join(format!("portcullis-known-as-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("clients.toml");
+    let clients = r#"
+        client = [
+            { client_id = "shop", key_manager = "here", apis = [{ name = "Pizza", version = "1" }] },
+            { client_id = "store", key_manager = "there", apis = [{ name = "Pizza", version = "1" }] },
+        ]"#;
+    std::fs::write(&path, clients).unwrap();
+    let harness = Harness::with_keys(
+        &format!(
+            "[subscriptions]\nvalidate = true\nfile = {path:?}\n\
+             [[jwt_issuer]]\nissuer = \"{}\"\nknown_as = \"there\"\n\
+             [[route]]\npath = \"/pizza\"\nupstream = \"http://{{upstream}}\"\n\
+             api = {{ name = \"Pizza\", version = \"1\" }}\n",
+            issuer.name()
+        ),
+        "knownAs = \"here\"",
+    );
+    wait_for("lists and keys", || harness.admin("/readyz").status == 200);
+    std::fs::remove_dir_all(&folder).unwrap();
+    for (client, opaque, signed) in [("shop", 200, 403), ("store", 403, 200)] {
+        let name = format!("opaque-{client}");
+        harness.key_manager.set(&name, Reply::active(client, ""));
+        assert_eq!(harness.get("/pizza", &name).status, opaque, "{client}");
+        let token = issuer.token_with("one", "joe", json!({ "azp": client }));
+        for _ in 0..2 {
+            assert_eq!(harness.get("/pizza", &token).status, signed, "{client}");
+        }
+    }
+}
+
+#[test]
 fn a_new_key_is_asked_for_once_however_many_come_with_it() {
     let issuer = Issuer::start();
     let harness = alone(&issuer, "");

@@ -342,6 +342,7 @@ fn a_list_at_an_address_is_asked_for_again_and_again() {
             .contains("if-none-match")
     });
     assert_eq!(lists.full.load(Ordering::Relaxed), 1);
+    assert!(harness.admin("/").body.contains("as the source had them"));
     // An outage opens nothing and closes nothing.
     *lists.list.lock() = ("\"1\"", String::new());
     wait_for("the outage", || {
@@ -349,7 +350,12 @@ fn a_list_at_an_address_is_asked_for_again_and_again() {
     });
     assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
     assert_eq!(get(&harness, "/pizza/1", "other").0, 403);
-    assert!(harness.admin("/").body.contains("it answers 500"));
+    wait_for("the age of what is known", || {
+        harness.metric("portcullis_subscriptions_age_seconds") > 1.0
+    });
+    let page = harness.admin("/").body;
+    let told = "s ago: the source cannot be read now (it answers 500)";
+    assert!(page.contains(told), "{page}");
     // What is no list is none.
     *lists.list.lock() = ("\"2\"", "{\"error\":\"sorry\"}".to_owned());
     wait_for("the odd answer", || {
@@ -382,6 +388,92 @@ fn before_the_first_list_nobody_passes_who_must_have_subscribed() {
 }
 
 #[test]
+fn before_the_first_list_nobody_is_sent_to_the_wrong_upstream() {
+    let lists = ListServer::start("");
+    let harness = Harness::with(&format!(
+        "[subscriptions]\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
+        lists.server.address
+    ));
+    // It may be a client with a sandbox key.
+    let refused = is(503, "subscriptions_not_ready");
+    assert_eq!(get(&harness, "/pizza/1", "shop"), refused);
+    assert_eq!(harness.admin("/readyz").status, 503);
+    // Here there is one upstream for all.
+    assert_eq!(get(&harness, "/pasta/1", "shop").0, 200);
+    *lists.list.lock() = ("\"1\"", one_client("shop"));
+    wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 200);
+}
+
+#[test]
+fn a_list_of_a_hundred_megabytes_is_not_taken() {
+    let lists = ListServer::start(&one_client("shop"));
+    let harness = Harness::with(&format!(
+        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
+        lists.server.address
+    ));
+    wait_until_ready(&harness);
+    let client = one_client("other");
+    let rows = client
+        .trim_start_matches("{\"client\":[")
+        .trim_end_matches("]}");
+    let count = 100_000_000 / rows.len();
+    let long = format!("{{\"client\":[{}]}}", vec![rows; count].join(","));
+    *lists.list.lock() = ("\"2\"", long);
+    wait_for("the refusal of the list", || {
+        harness
+            .admin("/")
+            .body
+            .contains("it is longer than `max_bytes`")
+    });
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "other").0, 403);
+    *lists.list.lock() = ("\"3\"", one_client("other"));
+    wait_for("the next list", || {
+        get(&harness, "/pizza/1", "other").0 == 200
+    });
+}
+
+#[test]
+fn a_reload_to_a_source_that_cannot_be_read_opens_nothing() {
+    let folder = Folder::new("bad-source");
+    let harness = with_file(&folder.write("clients.toml", CLIENTS));
+    let answer = harness.reload(|text| {
+        *text = text.replace("clients.toml", "nowhere.toml");
+    });
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 403);
+}
+
+#[test]
+fn a_client_is_one_of_its_key_manager() {
+    let folder = Folder::new("key-managers");
+    let clients = r#"
+        client = [
+            { client_id = "shop", key_manager = "one", apis = [{ name = "Pizza", version = "1.0.0" }] },
+            { client_id = "shop", key_manager = "two", apis = [{ name = "Pasta", version = "2" }] },
+            { client_id = "mine", key_manager = "two", apis = [{ name = "Pizza", version = "1.0.0" }] },
+        ]"#;
+    let path = folder.write("clients.toml", clients);
+    let sections = format!("[subscriptions]\nvalidate = true\nfile = {path:?}\n{ROUTES}");
+    let harness = Harness::with_keys(&sections, "knownAs = \"one\"");
+    wait_until_ready(&harness);
+    let missing = is(403, "subscription_missing");
+    assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
+    assert_eq!(get(&harness, "/pasta/1", "shop"), missing);
+    assert_eq!(get(&harness, "/pizza/1", "mine"), missing);
+    // Without the name, only what cannot be mistaken for another one's passes.
+    let harness = Harness::with(&sections);
+    wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pizza/1", "mine").0, 200);
+    for path in ["/pizza/1", "/pasta/1"] {
+        assert_eq!(get(&harness, path, "shop"), missing);
+    }
+}
+
+#[test]
 fn a_reload_keeps_the_list_and_takes_another_one_only_when_it_is_there() {
     let folder = Folder::new("reload");
     let harness = with_file(&folder.write("clients.toml", CLIENTS));
@@ -403,7 +495,7 @@ fn the_key_managers_word_counts_where_a_route_says_nothing() {
     let path = folder.write("clients.toml", CLIENTS);
     let sections = format!("[subscriptions]\nvalidate = true\nfile = {path:?}\n{ROUTES}");
     let harness = Harness::with_keys(&sections, "validateSubscriptions = false");
-    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 200);
     wait_until_ready(&harness);
+    assert_eq!(get(&harness, "/pizza/1", "stranger").0, 200);
     assert_eq!(get(&harness, "/pasta/1", "shop").0, 200);
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use portcullis::demo::Reply;
 
-use crate::support::{Answer, Harness};
+use crate::support::{Answer, Harness, wait_for};
 
 /// Files that go with it.
 struct Files(PathBuf);
@@ -195,4 +195,68 @@ fn what_other_limits_refuse_does_not_count() {
     let (many, reason) = statuses(3, || harness.get_with("/many", ""));
     assert_eq!(many, [200, 200, 429]);
     assert_eq!(reason, "api_tier_exceeded");
+}
+
+const CLIENTS: &str = r#"
+client = [
+    { client_id = "shop", tier = "Two", apis = [{ name = "Pizza", version = "1.0.0" }, { name = "Pasta", version = "1.0.0", tier = "Unlimited" }] },
+    { client_id = "busy", application_tier = "Three", apis = [{ name = "Pizza", version = "1.0.0" }, { name = "Pasta", version = "1.0.0" }] },
+    { client_id = "odd", tier = "Nobody-knows", apis = [{ name = "Pizza", version = "1.0.0" }] },
+]
+"#;
+
+fn subscribed(name: &str, more: &str) -> (Files, Harness) {
+    let policies = policies(&[], &[("Two", 2)], &[("Three", 3)]);
+    let files = Files::new(
+        name,
+        &[("policies.yaml", &policies), ("clients.toml", CLIENTS)],
+    );
+    let route = |path: &str, api: &str| {
+        format!(
+            "[[route]]\npath = \"{path}\"\nupstream = \"http://{{upstream}}\"\n\
+             api = {{ name = \"{api}\", version = \"1.0.0\" }}\n"
+        )
+    };
+    let source = "[subscriptions]\nvalidate = true\nfile = \"{folder}/clients.toml\"\n";
+    let routes = [route("/pizza", "Pizza"), route("/pasta", "Pasta")].concat();
+    let harness = files.harness(&format!("{TIERS}{source}{more}{routes}"));
+    wait_for("the list", || harness.admin("/readyz").status == 200);
+    for client in ["shop", "busy", "odd"] {
+        harness.key_manager.set(client, Reply::active(client, ""));
+    }
+    (files, harness)
+}
+
+#[test]
+fn subscriptions_and_applications_have_tiers() {
+    let (_files, harness) = subscribed("tiers-subscribed", "");
+    let (pizza, reason) = statuses(3, || harness.get("/pizza", "shop"));
+    assert_eq!(pizza, [200, 200, 429]);
+    assert_eq!(reason, "subscription_tier_exceeded");
+    // Another subscription of the same application.
+    assert_eq!(statuses(4, || harness.get("/pasta", "shop")).0, [200; 4]);
+    // To all APIs together.
+    assert_eq!(statuses(2, || harness.get("/pizza", "busy")).0, [200; 2]);
+    let (pasta, reason) = statuses(2, || harness.get("/pasta", "busy"));
+    assert_eq!(pasta, [200, 429]);
+    assert_eq!(reason, "application_tier_exceeded");
+    let (odd, reason) = statuses(1, || harness.get("/pizza", "odd"));
+    assert_eq!((odd, reason.as_str()), (vec![500], "unknown_tier"));
+}
+
+#[test]
+fn tiers_have_the_codes_of_the_original() {
+    let (_files, harness) = subscribed("tiers-codes", "[errors]\nformat = \"wso2\"\n");
+    let last = |path: &str, client: &str, count: usize| {
+        let mut answers: Vec<Answer> = (0..count).map(|_| harness.get(path, client)).collect();
+        let last = answers.pop().unwrap();
+        (last.status, last.body)
+    };
+    let is = |(status, body): (u16, String), wanted: u16, code: u32| {
+        assert_eq!(status, wanted, "{body}");
+        assert!(body.contains(&format!("\"code\":{code}")), "{body}");
+    };
+    is(last("/pizza", "shop", 3), 429, 900_804);
+    is(last("/pizza", "busy", 4), 429, 900_803);
+    is(last("/pizza", "odd", 1), 500, 900_809);
 }

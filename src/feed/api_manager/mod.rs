@@ -1,6 +1,7 @@
 //! Subscriptions as a WSO2 API Manager has them: its internal data API (`/internal/data/v1`), read when
 //! the gateway starts, again and again, and for what is not known yet.
 
+mod clock;
 mod list;
 mod misses;
 mod rest;
@@ -20,9 +21,10 @@ use crate::{
 use misses::Misses;
 use sync::Lists;
 
+pub use clock::Clock;
 pub use misses::Found;
 pub use rest::{NoAnswer, Rest, Sink, read};
-pub use sync::Resync;
+pub use sync::{NEXT_SECOND, Resync};
 
 /// Keeps a table as an API Manager says.
 pub struct ApiManager {
@@ -46,7 +48,7 @@ impl ApiManager {
         let resync = Resync::default();
         let events = settings.events.clone().map(|broker| {
             let tenant = settings.tenant_domain();
-            let taken = Notifications::new(table, resync.clone(), tenant);
+            let taken = Notifications::new(table, resync.clone(), rest.clock(), tenant);
             Consumer::new(broker, Listener::Notifications(taken), metrics)
         });
         Self {

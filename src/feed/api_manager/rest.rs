@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ureq::{Agent, Body};
 
 use super::{
+    clock::Clock,
     list::{Broken, List, RawRow},
     row,
 };
@@ -40,6 +41,7 @@ pub struct Rest {
     max_list_bytes: u64,
     /// What is asked for from now on is at least as new as this, whatever a clock of whole seconds says.
     newest: AtomicU64,
+    clock: Arc<Clock>,
     metrics: Arc<ApiManagerMetrics>,
 }
 
@@ -126,8 +128,14 @@ impl Rest {
             tenant: settings.tenant.clone(),
             max_list_bytes,
             newest: AtomicU64::new(0),
+            clock: Arc::default(),
             metrics,
         }
+    }
+
+    /// That of the API Manager.
+    pub fn clock(&self) -> Arc<Clock> {
+        Arc::clone(&self.clock)
     }
 
     /// All rows of a kind.
@@ -169,7 +177,11 @@ impl Rest {
     ) -> Result<(), NoAnswer> {
         let (asked, newest) = (Instant::now(), self.newest.load(Ordering::Acquire));
         let mut answer = self.send(&self.url(kind, query), timeout)?;
-        let at = begun_at(answer.headers(), asked.elapsed()).max(newest);
+        let date = date(answer.headers());
+        if let Some(date) = date {
+            self.clock.set(date);
+        }
+        let at = begun_at(date, asked.elapsed()).max(newest);
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(NoAnswer::Refused),
@@ -222,13 +234,15 @@ fn path(kind: RowKind) -> &'static str {
     }
 }
 
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok()
+}
+
 /// When the API Manager may first have looked at its rows, by its own clock: `Date` is when it began to
 /// answer, in whole seconds, and it had been asked for some time then. Where it does not say, its clock
 /// is taken to be ours.
-fn begun_at(headers: &HeaderMap, waited: Duration) -> Millis {
-    let date = headers
-        .get(header::DATE)
-        .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+fn begun_at(date: Option<SystemTime>, waited: Duration) -> Millis {
     let answered = date.unwrap_or_else(SystemTime::now);
     let begun = answered.checked_sub(waited).unwrap_or(UNIX_EPOCH);
     let since = begun.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -244,7 +258,8 @@ pub fn read(kind: RowKind, body: impl io::Read, sink: &mut impl Sink) -> Result<
     loop {
         match list.next() {
             Ok(Some(RawRow::Text(text))) => match row::read(kind, text) {
-                Ok(row) => sink.put(row),
+                Ok(Some(row)) => sink.put(row),
+                Ok(None) => {}
                 Err(fault) => sink.skip(fault),
             },
             Ok(Some(RawRow::TooLong)) => sink.skip(Fault::OutOfRange),
@@ -274,10 +289,11 @@ mod tests {
             header::DATE,
             HeaderValue::from_static("Thu, 01 Jan 1970 00:01:40 GMT"),
         );
-        assert_eq!(begun_at(&headers, Duration::from_millis(1500)), 98_500);
-        assert_eq!(begun_at(&headers, Duration::from_secs(1000)), 0);
+        let began = date(&headers);
+        assert_eq!(begun_at(began, Duration::from_millis(1500)), 98_500);
+        assert_eq!(begun_at(began, Duration::from_secs(1000)), 0);
         headers.insert(header::DATE, HeaderValue::from_static("yesterday"));
-        assert!(begun_at(&headers, Duration::ZERO) > 1_600_000_000_000);
+        assert!(begun_at(date(&headers), Duration::ZERO) > 1_600_000_000_000);
     }
 
     #[test]

@@ -20,29 +20,32 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// What API Manager writes for no limit.
 const UNLIMITED: u64 = i32::MAX as u64;
 
-/// Reads one row of a list.
+/// Reads one row of a list; `None`: it is of something that is over, as if it were not there.
 ///
 /// # Errors
 /// It cannot be used. What it has beside the keys that are needed does not matter.
-pub fn read(kind: RowKind, text: &[u8]) -> Result<Row, Fault> {
-    match kind {
-        RowKind::Applications => from::<RawApplication<'_>>(text)?
-            .read()
-            .map(Row::Application),
-        RowKind::KeyMappings => from::<RawKeyMapping<'_>>(text)?.read().map(Row::KeyMapping),
-        RowKind::Apis => from::<RawApi<'_>>(text)?.read().map(Row::Api),
-        RowKind::Subscriptions => from::<RawSubscription<'_>>(text)?
-            .read()
-            .map(Row::Subscription),
-        RowKind::ApplicationPolicies => {
-            let policy = from::<RawPolicy<'_>>(text)?.read()?;
-            Ok(Row::Policy(PolicyKind::Application, policy))
+pub fn read(kind: RowKind, text: &[u8]) -> Result<Option<Row>, Fault> {
+    let row = match kind {
+        RowKind::Applications => Row::Application(from::<RawApplication<'_>>(text)?.read()?),
+        RowKind::KeyMappings => Row::KeyMapping(from::<RawKeyMapping<'_>>(text)?.read()?),
+        RowKind::Apis => {
+            let api = from::<RawApi<'_>>(text)?;
+            if api.is_retired() {
+                return Ok(None);
+            }
+            Row::Api(api.read()?)
         }
-        RowKind::SubscriptionPolicies => {
-            let policy = from::<RawPolicy<'_>>(text)?.read()?;
-            Ok(Row::Policy(PolicyKind::Subscription, policy))
-        }
-    }
+        RowKind::Subscriptions => Row::Subscription(from::<RawSubscription<'_>>(text)?.read()?),
+        RowKind::ApplicationPolicies => Row::Policy(
+            PolicyKind::Application,
+            from::<RawPolicy<'_>>(text)?.read()?,
+        ),
+        RowKind::SubscriptionPolicies => Row::Policy(
+            PolicyKind::Subscription,
+            from::<RawPolicy<'_>>(text)?.read()?,
+        ),
+    };
+    Ok(Some(row))
 }
 
 fn from<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Fault> {
@@ -119,9 +122,17 @@ struct RawApi<'a> {
     context: Field<'a>,
     #[serde(borrow, default)]
     policy: Field<'a>,
+    /// Since 4.x.
+    #[serde(borrow, default)]
+    status: Field<'a>,
 }
 
 impl RawApi<'_> {
+    /// As events say it, too.
+    fn is_retired(&self) -> bool {
+        matches!(&self.status, Field::Text(status) if status.eq_ignore_ascii_case("RETIRED"))
+    }
+
     fn read(self) -> Result<Api, Fault> {
         Ok(Api {
             id: self.api_id.id()?,
@@ -380,6 +391,22 @@ mod tests {
     use super::*;
 
     const SUBSCRIPTION: &str = r#"{"subscriptionId":1,"policyId":"Unlimited","apiId":1,"appId":2,"subscriptionState":"UNBLOCKED"}"#;
+
+    fn read(kind: RowKind, text: &[u8]) -> Result<Row, Fault> {
+        super::read(kind, text).map(|row| row.expect("it is not over"))
+    }
+
+    #[test]
+    fn an_api_that_is_retired_is_not_there() {
+        let api = |status: &str| {
+            let text = format!(r#"{{"apiId":1,"name":"a","version":"1","status":{status}}}"#);
+            super::read(RowKind::Apis, text.as_bytes()).map(|row| row.is_some())
+        };
+        for status in [r#""PUBLISHED""#, r#""BLOCKED""#, "null", "7"] {
+            assert_eq!(api(status), Ok(true), "{status}");
+        }
+        assert_eq!(api(r#""Retired""#), Ok(false));
+    }
 
     fn fault(kind: RowKind, text: &str) -> Fault {
         read(kind, text.as_bytes()).unwrap_err()

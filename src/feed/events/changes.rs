@@ -11,8 +11,7 @@ use crate::domain::{
     Subscription, SubscriptionState,
 };
 
-/// How far the clock of the source may be ahead of ours. A time beyond it would hide every change that
-/// comes after it.
+/// A time so far ahead of the source's clock is a mistake of whoever wrote it.
 const MAX_AHEAD: Millis = 24 * 3600 * 1000;
 
 /// What is to be done about an event.
@@ -21,6 +20,9 @@ pub enum Effect {
     Apply(Change),
     /// The event has only a part of the row: it is applied, and the list is wanted again.
     ApplyAndReload(Change),
+    /// The event says a time that has not come yet. It is applied as if it were of now, since it would hide
+    /// every change until then; whether others were later only lists can tell.
+    ApplyInDoubt(Change),
     /// The event says that something is different, but not what.
     Reload,
     /// It is about another tenant.
@@ -30,7 +32,7 @@ pub enum Effect {
 }
 
 impl Notification {
-    /// What the event means for a gateway of `tenant`. `now` is the time here.
+    /// What the event means for a gateway of `tenant`. `now`: the source's clock says no more than this.
     ///
     /// # Errors
     /// [`Malformed`]: the event lacks something.
@@ -43,7 +45,8 @@ impl Notification {
         if fields.text("tenantDomain").is_some_and(of_other) {
             return Ok(Effect::OtherTenant);
         }
-        let at = self.at(now)?;
+        let told = self.at(now)?;
+        let at = told.min(now);
         let put = |row| Change {
             at,
             what: Edit::Put(row),
@@ -52,7 +55,7 @@ impl Notification {
             at,
             what: Edit::Remove(id),
         };
-        Ok(match self.kind {
+        let effect = match self.kind {
             EventKind::ApiCreate | EventKind::ApiUpdate | EventKind::ApiLifecycleChange => {
                 match fields.is_retired() {
                     true => Effect::Apply(remove(RowId::Api(fields.id("apiId")?))),
@@ -88,6 +91,12 @@ impl Notification {
                 None => Effect::Nothing,
             },
             EventKind::Other => Effect::Nothing,
+        };
+        Ok(match effect {
+            Effect::Apply(change) | Effect::ApplyAndReload(change) if told > now => {
+                Effect::ApplyInDoubt(change)
+            }
+            effect => effect,
         })
     }
 
@@ -415,6 +424,21 @@ mod tests {
             assert_eq!(result, Err(expected), "{kind} {fields}");
         }
         assert_eq!(effect_of("SCOPE_CREATE", "{}"), Ok(Effect::Nothing));
+    }
+
+    #[test]
+    fn what_is_ahead_of_its_time_is_of_now() {
+        for ahead in [1, MAX_AHEAD] {
+            let event = format!(r#"{{"timeStamp":{},"apiId":7}}"#, NOW + ahead);
+            let removed = Change {
+                at: NOW,
+                what: Edit::Remove(RowId::Api(7)),
+            };
+            assert_eq!(
+                effect_of("API_DELETE", &event),
+                Ok(Effect::ApplyInDoubt(removed))
+            );
+        }
     }
 
     #[test]

@@ -1,33 +1,27 @@
 //! What API Manager tells about its subscriptions, into the table.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use super::{
     changes::Effect,
-    consumer::unix_time,
     envelope::{Malformed, Notification},
     event_kind::EventKind,
 };
 use crate::{
-    domain::{ApiIdentity, Change, Edit, Millis, Row},
-    feed::api_manager::Resync,
+    domain::{ApiIdentity, Change, Edit, Row},
+    feed::api_manager::{Clock, NEXT_SECOND, Resync},
     subscription::Table,
 };
-
-/// A list counts from the whole second in which it was asked for. One that is to be newer than an event
-/// must begin in a later second.
-const NEXT_SECOND: Duration = Duration::from_millis(1_100);
 
 /// See the module.
 pub struct Notifications {
     table: Arc<Table>,
     resync: Resync,
+    /// Of the source.
+    clock: Arc<Clock>,
     /// Whose events count.
     tenant: Box<str>,
     /// A reading of lists is due soon.
@@ -35,10 +29,11 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    pub fn new(table: &Arc<Table>, resync: Resync, tenant: &str) -> Self {
+    pub fn new(table: &Arc<Table>, resync: Resync, clock: Arc<Clock>, tenant: &str) -> Self {
         Self {
             table: Arc::clone(table),
             resync,
+            clock,
             tenant: tenant.into(),
             is_due: Arc::default(),
         }
@@ -52,21 +47,37 @@ impl Notifications {
     /// Takes a message; `None`: it is about another tenant. Must be called on a runtime.
     ///
     /// # Errors
-    /// [`Malformed`]; it changes nothing then.
+    /// [`Malformed`]; it changes nothing then, but lists are read again, since it may have told of something
+    /// that matters.
     pub fn take(&self, body: &[u8]) -> Result<Option<EventKind>, Malformed> {
-        let notification = Notification::parse(body)?;
-        let now = Millis::try_from(unix_time().as_millis()).unwrap_or(Millis::MAX);
-        match notification.effect(&self.tenant, now)? {
-            Effect::Apply(change) => drop(self.table.apply(change)),
+        let taken = Notification::parse(body).and_then(|notification| self.follow(&notification));
+        taken.inspect_err(|_| self.resync.doubt())
+    }
+
+    fn follow(&self, notification: &Notification) -> Result<Option<EventKind>, Malformed> {
+        match notification.effect(&self.tenant, self.clock.now())? {
+            Effect::Apply(change) => self.apply(change),
             Effect::ApplyAndReload(change) => {
-                self.table.apply(self.with_tier(change));
+                self.apply(self.with_tier(change));
                 self.reload_soon();
+            }
+            Effect::ApplyInDoubt(change) => {
+                self.apply(self.with_tier(change));
+                self.resync.doubt();
             }
             Effect::Reload => self.reload_soon(),
             Effect::OtherTenant => return Ok(None),
             Effect::Nothing => {}
         }
         Ok(Some(notification.kind))
+    }
+
+    /// Where something newer is known, either the events have come in another order, or the clock of the
+    /// source was put back: then the lists know better.
+    fn apply(&self, change: Change) {
+        if !self.table.apply(change) {
+            self.resync.doubt();
+        }
     }
 
     /// An event does not have the tier of its API; the last one that is known is better than none.

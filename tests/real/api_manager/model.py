@@ -73,7 +73,7 @@ def api(number, name, version, context, provider="admin"):
     }
 
 
-def application(number, name, owner="admin", policy="10PerMin"):
+def application(number, name, owner="admin", policy="Unlimited"):
     return {
         "uuid": uuid("applications", number),
         "id": number,

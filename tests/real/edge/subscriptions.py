@@ -61,7 +61,8 @@ class World(ApimWorld):
     def start(self):
         super().start()
         fill(self.manager)
-        self.routes = [route(slug, f"{slug}-API", self.upstream) for slug in STATES]
+        sandbox = f'sandbox_upstream = "{self.upstream.url}"'
+        self.routes = [route(slug, f"{slug}-API", self.upstream, more=sandbox) for slug in STATES]
         self.routes += [
             # Found by its path: the name has a space here.
             route("spaces", "My API", self.upstream),
@@ -98,6 +99,33 @@ def nobody_known(world):
 
 def spaces_in_names(world):
     passed(call(world.slow, "prod", "spaces"))
+
+
+def tiers_of_the_api_manager(world):
+    """So many requests a year, so that no window ends meanwhile."""
+    manager = world.manager
+    manager.put("subscription-policies", model.subscription_policy(50, "TwoAYear", 2, "year"))
+    manager.put("application-policies", model.policy(51, "ThreeAYear", 3, "year"))
+    manager.put("applications", model.application(50, "rare"), model.application(51, "few", policy="ThreeAYear"))
+    for number, client in ((50, "rare"), (51, "few")):
+        manager.put("application-key-mappings", model.key_mapping(number, client))
+    manager.put("subscriptions", model.subscription(50, 21, 50, policy="TwoAYear"))
+    manager.put("subscriptions", model.subscription(51, 21, 51))
+    world.synchronised(world.fast)
+    for client, count, reason in (
+        ("rare", 2, "subscription_tier_exceeded"),
+        ("few", 3, "application_tier_exceeded"),
+    ):
+        for _ in range(count):
+            passed(call(world.fast, client, "later"))
+        refused(call(world.fast, client, "later"), 429, reason, retry_after=True)
+    # It may change at any time; what was counted stays.
+    manager.remove("subscription-policies", {"name": "TwoAYear"})
+    manager.put("subscription-policies", model.subscription_policy(50, "TwoAYear", 3, "year"))
+    world.synchronised(world.fast)
+    world.synchronised(world.fast)
+    passed(call(world.fast, "rare", "later"))
+    refused(call(world.fast, "rare", "later"), 429, "subscription_tier_exceeded", retry_after=True)
 
 
 def known_pairs_ask_nobody(world):
@@ -388,6 +416,7 @@ CASES = [
     ("each state of a subscription, with both kinds of keys", outcomes),
     (f"unknown clients, applications and APIs: 403 {MISSING}; without validation they pass", nobody_known),
     ("a name with a space is found by its path", spaces_in_names),
+    ("tiers as the API Manager's policies have them", tiers_of_the_api_manager),
     ("known pairs ask nobody", known_pairs_ask_nobody),
     ("an unknown pair is asked about once", unknown_pairs_ask_once),
     ("a new application with a new subscription passes at once", what_is_new_is_found_at_once),

@@ -132,14 +132,14 @@ upstream = "{upstream}"
         return self.last
 
     def settle(self):
-        """Waits until nobody reads lists any more."""
+        """Waits until nobody reads lists any more, not even after a doubt."""
         seen = [0, time.monotonic()]
 
         def is_quiet():
             calls = len(self.manager.calls())
             if calls != seen[0]:
                 seen[:] = [calls, time.monotonic()]
-            return time.monotonic() - seen[1] > 2.5
+            return time.monotonic() - seen[1] > 14
 
         wait_until(is_quiet, "no list is read any more", 60)
 

@@ -165,6 +165,16 @@ def the_newest_word_counts_in_any_order(world, tell, door):
     until(door, "t~second", 200)
 
 
+def a_time_to_come_hides_nothing(world):
+    with Publisher(world.broker) as publisher, Door(world.gateway.port, "/menu") as door:
+        tell = Told(world, publisher)
+        hour = world.time() + 3_600_000
+        tell("SUBSCRIPTIONS_UPDATE", subscription_event(1, 1, "BLOCKED"), at=hour)
+        until(door, "t~known", FORBIDDEN)
+        # The lists know better, and are read soon.
+        wait_until(lambda: door.status("t~known") == 200, "the lists are read again", 20)
+
+
 @with_events_only
 def other_tenants_and_nonsense_change_nothing(world, tell, door):
     before = skipped(world)
@@ -216,6 +226,7 @@ CASES = [
     ("applications that are deleted", applications_that_are_deleted),
     ("APIs that come and go", apis_that_come_and_go),
     ("the newest word counts, in any order", the_newest_word_counts_in_any_order),
+    ("an event with a time to come hides nothing that comes later", a_time_to_come_hides_nothing),
     ("other tenants and nonsense change nothing", other_tenants_and_nonsense_change_nothing),
     ("policies are read again", policies_are_read_again),
 ]

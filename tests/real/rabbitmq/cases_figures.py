@@ -19,6 +19,8 @@ MOST_MILLISECONDS = 50
 
 
 def event_to_effect(world):
+    # The broker was away in the case before.
+    wait_until(lambda: world.connected("notifications") == 1, "events are listened to")
     load = Load(world) if world.is_release else None
     samples = []
     try:
