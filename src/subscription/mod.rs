@@ -9,6 +9,7 @@
 //! client or an API that the table does not know makes it wait: the source is asked ([`Desk`]).
 
 mod apis;
+mod clients;
 mod desk;
 mod names;
 mod shelf;

@@ -14,13 +14,13 @@ use parking_lot::MutexGuard;
 
 use super::{
     apis::Apis,
+    clients::{Client, Namesakes},
     names::{Names, Shared},
     shelf::{List, Shelf, Source, Written},
 };
 use crate::domain::{
-    Api, ApiIdentity, Application, Change, Edit, KeyMapping, KeyType, Millis, Missing, Outcome,
-    PolicyKind, Row, RowId, RowKind, Subscribed, Subscriber, Subscription, SubscriptionState,
-    TierPolicy,
+    Api, ApiIdentity, Application, Change, Edit, KeyMapping, Millis, Missing, Outcome, PolicyKind,
+    Row, RowId, RowKind, Subscribed, Subscriber, Subscription, SubscriptionState, TierPolicy,
 };
 
 /// With a million rows each shard is nearly as full as it may be before it is made larger.
@@ -57,58 +57,6 @@ impl Hash for ClientKey {
     /// The same for all key managers.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.digest[0]);
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Client {
-    application: u32,
-    key_type: KeyType,
-}
-
-/// What is known of one consumer key at the key managers that a request may be of.
-#[derive(Default)]
-struct Namesakes {
-    /// Where the key manager is known: the client, with the time of the last word about one of them.
-    named: Option<(Client, Millis)>,
-    /// Two key managers say two things.
-    is_ambiguous: bool,
-    /// When it was last removed at one of these key managers.
-    removed: Option<Millis>,
-    /// Of whatever key manager.
-    unnamed: Option<(Client, Millis)>,
-}
-
-impl Namesakes {
-    /// Takes note of a row; without a client it was removed.
-    fn add(&mut self, is_named: bool, client: Option<Client>, at: Millis) {
-        match (client, is_named) {
-            (None, _) => self.removed = self.removed.max(Some(at)),
-            (Some(client), false) => self.unnamed = Some((client, at)),
-            (Some(client), true) => {
-                let before = *self.named.get_or_insert((client, at));
-                self.is_ambiguous |= before.0 != client;
-                self.named = Some((client, at.max(before.1)));
-            }
-        }
-    }
-
-    /// The one that is meant, if that is certain. The newest word counts; of two at the same time the one
-    /// that is as exact as the question. `is_of_one`: whether the question names a key manager.
-    fn one(self, is_of_one: bool) -> Option<Client> {
-        let removed = self.removed;
-        // What was removed at a key manager may be this one.
-        let is_there = |at: Millis| removed.is_none_or(|removed| removed < at);
-        let unnamed = self.unnamed.filter(|(_, at)| is_there(*at));
-        match (self.named, unnamed) {
-            (None, unnamed) => unnamed.map(|(client, _)| client),
-            (Some((_, known)), Some((client, at))) if at > known || (at == known && !is_of_one) => {
-                Some(client)
-            }
-            _ if self.is_ambiguous => None,
-            (Some((client, _)), Some((other, _))) if !is_of_one && client != other => None,
-            (Some((client, _)), _) => Some(client),
-        }
     }
 }
 
@@ -313,10 +261,8 @@ impl Table {
         };
         let is_news = is_done(&self.clients.put(key, client, at, from));
         // A removal that has come in between did not see the row.
-        match removed() {
-            Some(removed) if is_news => !is_done(&self.clients.remove(key, removed)),
-            _ => is_news,
-        }
+        let removed = removed().filter(|_| is_news);
+        is_news && removed.is_none_or(|at| !is_done(&self.clients.remove(key, at)))
     }
 
     fn remove(&self, id: RowId, at: Millis) -> bool {
@@ -457,6 +403,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::domain::KeyType;
 
     fn application(id: u32, name: &str) -> Row {
         Row::Application(Application {
