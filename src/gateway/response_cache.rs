@@ -231,6 +231,12 @@ pub fn sign(session: &mut Session, answer: &mut ResponseHeader, context: &Contex
     Ok(())
 }
 
+/// Whether this is no caller's request: the cache fetches a fresh answer in the background, with a
+/// copy of the request that met the old one.
+pub fn is_refresh(session: &Session) -> bool {
+    session.subrequest_ctx.is_some()
+}
+
 /// How the cache served a request of a route whose answers are kept.
 pub fn result(session: &Session) -> CacheResult {
     match session.cache.phase() {
