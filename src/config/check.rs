@@ -58,7 +58,7 @@ pub fn settings(
     let common = route::Common {
         validate_subscriptions: of_key_manager.unwrap_or(subscriptions.validate),
         clock_skew: clock_skew(&mut root),
-        response_cache: response_cache::read(&mut root),
+        response_cache: response_cache::read(&mut root, &context),
         rates: &rates,
         sizes: &limits.sizes,
     };

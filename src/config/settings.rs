@@ -268,6 +268,9 @@ pub struct ResponseCacheSettings {
     pub max_bytes: usize,
     /// Longest body that is kept, where a route does not say.
     pub max_object_bytes: usize,
+    /// The folder behind the memory.
+    pub disk_path: Option<PathBuf>,
+    pub disk_max_bytes: usize,
 }
 
 impl Default for ResponseCacheSettings {
@@ -275,6 +278,8 @@ impl Default for ResponseCacheSettings {
         Self {
             max_bytes: 64 << 20,
             max_object_bytes: 1 << 20,
+            disk_path: None,
+            disk_max_bytes: 1 << 30,
         }
     }
 }

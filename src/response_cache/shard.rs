@@ -85,6 +85,11 @@ impl Shard {
         Some(Arc::clone(&slot.object))
     }
 
+    /// Whether it is here, without a mark that it was asked for.
+    pub fn has(&self, key: &Hashed<'_>) -> bool {
+        self.position(key).is_some()
+    }
+
     /// Keeps an object, instead of the one that was kept under its key before. False: the resource
     /// was changed after `since`, or later than that for all we know.
     pub fn put(&mut self, key: &Hashed<'_>, object: Arc<Object>, since: Instant) -> bool {
