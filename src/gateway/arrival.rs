@@ -18,6 +18,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 impl Gateway {
     /// Notes what does not depend on the route.
     pub fn arrive(&self, session: &mut Session, context: &mut Context) {
+        request::join_cookies(session.req_header_mut());
         context.caller = Caller::of(session);
         context.begin(caller::begin(session));
         let parent = session.req_header().headers.get(TRACEPARENT);

@@ -1,6 +1,6 @@
 //! What a request says before its route is known.
 
-use http::{Version, header};
+use http::{HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 
 use crate::domain::Denial;
@@ -60,6 +60,22 @@ pub fn forget_expectation(request: &mut RequestHeader) {
     }
 }
 
+/// HTTP/2 may send a cookie in crumbs, which HTTP/1.1 does not know (RFC 9113 §8.2.3): servers would
+/// see the first or the last one only.
+pub fn join_cookies(request: &mut RequestHeader) {
+    let mut crumbs = request.headers.get_all(header::COOKIE).iter();
+    if crumbs.nth(1).is_none() {
+        return;
+    }
+    let crumbs = request.headers.get_all(header::COOKIE).iter();
+    let crumbs: Vec<&[u8]> = crumbs.map(HeaderValue::as_bytes).collect();
+    // Of values one is made, so it is one, and what is not cannot be sent.
+    match HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        Ok(whole) => _ = request.insert_header(header::COOKIE, whole),
+        Err(_) => _ = request.remove_header(&header::COOKIE),
+    }
+}
+
 /// `100-continue` is passed on, and the upstream's answer to it comes back; nothing else can be
 /// expected (RFC 9110 §10.1.1). Servers differ in what they make of other spellings.
 pub fn check_expectation(request: &RequestHeader) -> Result<(), Denial> {
@@ -111,6 +127,24 @@ mod tests {
         for (hosts, target, version, expected) in cases {
             let request = request(hosts, target, version);
             assert_eq!(host_of(&request), expected, "{hosts:?} {target}");
+        }
+    }
+
+    #[test]
+    fn crumbs_are_one_cookie() {
+        for (crumbs, expected) in [
+            (&[][..], &[][..]),
+            (&["a=b"], &["a=b"]),
+            (&["a=b", "c=d", ""], &["a=b; c=d; "]),
+        ] {
+            let mut request = request(&["h"], "/x", Version::HTTP_2);
+            for crumb in crumbs {
+                request.append_header("cookie", *crumb).unwrap();
+            }
+            join_cookies(&mut request);
+            let joined = request.headers.get_all("cookie").iter();
+            let joined: Vec<_> = joined.map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(joined, expected);
         }
     }
 

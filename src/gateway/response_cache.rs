@@ -183,10 +183,6 @@ fn can_be_sent_again(session: &mut Session, context: &mut Context) -> bool {
     if request.version != Version::HTTP_2 {
         return true;
     }
-    // Crumbs (RFC 9113 §8.2.3) would have to be put together first.
-    if request.headers.get_all(header::COOKIE).iter().count() > 1 {
-        return false;
-    }
     let host = match request.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()),
         None => return false,

@@ -220,6 +220,24 @@ fn what_may_not_become_http_1_does_not() {
     );
 }
 
+#[test]
+fn crumbs_of_a_cookie_become_one() {
+    // RFC 9113 §8.2.3.
+    let harness = start();
+    let mut client = Client::open(harness.gateway);
+    let fields = get(&[("cookie", "a=b"), ("x", "y"), ("cookie", "c=d")]);
+    client.request(1, &fields, END_STREAM);
+    let mut body = Vec::new();
+    while !body.ends_with(b"}\n") && !body.ends_with(b"}") {
+        let frame = client.read().unwrap();
+        if frame.kind == DATA {
+            body.extend_from_slice(&frame.payload);
+        }
+    }
+    let echoed = String::from_utf8(body).unwrap();
+    assert!(echoed.contains("a=b; c=d"), "{echoed}");
+}
+
 /// Frames that are sent over and over. The connection is ended, and others are served.
 fn assert_ended(what: &str, frames: impl Fn(u32) -> Vec<u8>) {
     let harness = start();
