@@ -281,6 +281,27 @@ fn only_protocols_that_are_spoken_here() {
 }
 
 #[test]
+fn a_session_that_goes_on_takes_no_early_data() {
+    // RFC 8470: what comes before the handshake is done can be sent again by anybody.
+    let authority = Authority::new("early");
+    authority.server("one", &["one.example"]);
+    let (_harness, https) = start("", &authority.tables(&["one"]));
+    let mut client = authority.config();
+    client.0.resumption = Resumption::default();
+    client.0.enable_early_data = true;
+    client.get(https, "one.example", "/public/x").unwrap();
+    let name = ServerName::try_from("one.example").unwrap();
+    let mut session = ClientConnection::new(Arc::new(client.0.clone()), name).unwrap();
+    assert!(session.early_data().is_none(), "it was offered");
+    let stream = client.connect(https, "one.example").unwrap();
+    assert_eq!(
+        stream.conn.handshake_kind(),
+        Some(rustls::HandshakeKind::Resumed)
+    );
+    assert!(!stream.conn.is_early_data_accepted());
+}
+
+#[test]
 fn certificates_of_clients_are_verified() {
     let authority = Authority::new("clients");
     let stranger = Authority::new("stranger");
