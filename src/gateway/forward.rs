@@ -3,6 +3,8 @@
 //! Pingora has removed the hop-by-hop fields, and those that `Connection` names, before this runs;
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
@@ -74,14 +76,13 @@ impl Protected {
 
     /// `is_trusted`: it comes from a proxy that is.
     fn has(&self, name: &HeaderName, is_trusted: bool) -> bool {
-        let text = name.as_str();
-        if text.as_bytes().contains(&b'_') {
-            // Servers of the CGI kind read `X_Auth_Subject` and `X-Auth-Subject` alike.
-            let twin = text.replace('_', "-");
-            return is_protected(&twin, is_trusted)
-                || self.identity.iter().any(|name| name.as_str() == twin);
+        match twin(name) {
+            Cow::Borrowed(text) => is_protected(text, is_trusted) || self.identity.contains(name),
+            Cow::Owned(twin) => {
+                is_protected(&twin, is_trusted)
+                    || self.identity.iter().any(|name| name.as_str() == twin)
+            }
         }
-        is_protected(text, is_trusted) || self.identity.contains(name)
     }
 
     /// Removes what only the gateway may say; `orphan`: also a `tracestate` that has lost its trace.
@@ -103,10 +104,28 @@ impl Protected {
     }
 }
 
+/// Servers of the CGI kind read `X_Auth_Subject` and `X-Auth-Subject` alike.
+fn twin(name: &HeaderName) -> Cow<'_, str> {
+    let text = name.as_str();
+    match text.as_bytes().contains(&b'_') {
+        true => text.replace('_', "-").into(),
+        false => text.into(),
+    }
+}
+
 fn is_protected(name: &str, is_trusted: bool) -> bool {
     // `forwarded` and `x-` names: most others are passed over at their first letter.
     (name.starts_with("x-") || name == "forwarded")
         && (PROTECTED.contains(&name) || !is_trusted && name.starts_with(FORWARDED))
+}
+
+/// Whether a proxy that is trusted says what goes on as it is: it may be about who is asking.
+pub fn says_more(headers: &HeaderMap) -> bool {
+    let is_more = |name: &HeaderName| {
+        let twin = twin(name);
+        is_protected(&twin, false) && !is_protected(&twin, true)
+    };
+    headers.keys().any(is_more)
 }
 
 /// Changes the request for its upstream. `route` is its position.

@@ -10,7 +10,7 @@ use pingora::{
     proxy::Session,
 };
 
-use super::{caller::X_FORWARDED_HOST, context::Context, snapshot::Snapshot};
+use super::{caller::X_FORWARDED_HOST, context::Context, forward, snapshot::Snapshot};
 use crate::{
     domain::{Access, CachePolicy, Grant, RequestPath, Route},
     metrics::CacheResult,
@@ -49,7 +49,8 @@ pub fn enable(cache: ResponseCache, session: &mut Session, context: &mut Context
         update: None,
         is_http2: false,
     };
-    if is_usable(request) {
+    let says_more = context.caller.is_trusted && forward::says_more(&request.headers);
+    if is_usable(request) && !says_more {
         cache.enable(&mut session.cache, policy);
     }
     context.cached = Some(Box::new(cached));

@@ -282,6 +282,23 @@ fn inputs_outside_of_the_key_shape_no_answer_that_is_kept() {
 }
 
 #[test]
+fn what_a_trusted_proxy_says_of_a_caller_is_not_given_to_another() {
+    let reflect = |head: &str, _| (FRESH.to_owned(), head.to_owned());
+    let origin = Origin::start(reflect);
+    let harness = origin.gateway_listening("trusted_proxies = [\"127.0.0.1\"]", PUBLIC);
+    for name in ["X-Forwarded-User", "X_Forwarded_Client_Cert"] {
+        for who in ["ann", "bob"] {
+            let answer = harness.get_with("/x", &format!("{name}: {who}\r\n"));
+            assert_eq!(status(&answer), "portcullis; fwd=bypass", "{name}");
+            assert!(answer.body.contains(who), "{}", answer.body);
+        }
+    }
+    harness.get_with("/x", "X-Forwarded-Port: evil\r\n");
+    let answer = harness.get_with("/x", "");
+    assert!(is_hit(&answer) && !answer.body.contains("evil"));
+}
+
+#[test]
 fn a_path_that_looks_static_is_like_any_other() {
     for (fields, asked) in [("", 2), ("Cache-Control: private\r\n", 2)] {
         let origin = Origin::counting(fields);
