@@ -153,7 +153,8 @@ impl Shard {
     /// Removes all answers about a resource. Returns their number.
     pub fn remove_resource(&mut self, resource: u64, now: Instant) -> usize {
         self.changes.note(resource, now);
-        let positions = self.resources.get(&resource).cloned().unwrap_or_default();
+        // As a whole: one by one each would be looked for among all others.
+        let positions = self.resources.remove(&resource).unwrap_or_default();
         positions
             .into_iter()
             .filter(|position| self.take_out(*position))

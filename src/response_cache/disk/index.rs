@@ -18,6 +18,8 @@ use crate::response_cache::{key::resource_of, room::Room, store::Object};
 const OVERHEAD: usize = 200;
 /// Most answers that wait to be written.
 const MAX_WAITING: usize = 1024;
+/// Files that are spared in a row because they were asked for. Others wait for the index meanwhile.
+const MAX_SPARED: usize = 64;
 /// Names that are looked at under one lock when many are removed.
 const AT_ONCE: usize = 1000;
 
@@ -221,9 +223,9 @@ impl Index {
 
     /// Gives up the oldest file that nobody asked for since it would last have been given up.
     pub fn evict(&mut self) -> Option<Doomed> {
-        loop {
+        for spared in 0.. {
             let (_, mut kept) = self.kept.pop_first()?;
-            if std::mem::take(&mut kept.is_wanted) {
+            if std::mem::take(&mut kept.is_wanted) && spared < MAX_SPARED {
                 let number = self.next_number();
                 self.places
                     .insert(Arc::clone(&kept.name), Place::Kept(number));
@@ -233,6 +235,7 @@ impl Index {
             self.places.remove(&kept.name);
             return Some(self.doom(kept));
         }
+        None
     }
 
     /// What the entries of files take of the cache's memory, in bytes.
@@ -492,6 +495,16 @@ mod tests {
         }
         assert!(world.index.evict().is_none());
         assert_eq!((world.memory.used(), world.disk.used()), (0, 0));
+        // Where all were asked for, one has to go soon all the same.
+        for number in 0..2 * MAX_SPARED {
+            let name = label("http://a/many", &number.to_string());
+            world.offer(&name, 1);
+            world.write().unwrap();
+            world.file(&name).unwrap();
+        }
+        let before = world.index.last;
+        assert!(world.index.evict().is_some());
+        assert_eq!(world.index.last - before, MAX_SPARED as u64);
     }
 
     #[test]
