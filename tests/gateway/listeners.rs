@@ -506,6 +506,29 @@ fn slow_headers_and_silence_end() {
 }
 
 #[test]
+fn a_handshake_has_its_time() {
+    let authority = Authority::new("handshake");
+    authority.server("one", &["one.example"]);
+    let tables = authority.tables(&["one"]);
+    let limits = "[listen.limits]\nhandshake_timeout = \"300ms\"\n";
+    let (harness, https) = start("", &format!("{tables}{limits}"));
+    // A record that announces 512 bytes, of which one comes.
+    for beginning in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let mut slow = Connection::open(https);
+        slow.write(beginning);
+        assert!(slow.is_closed(), "{beginning:?}");
+    }
+    let series = format!(
+        "portcullis_downstream_tls_handshake_errors_total{{listener=\"{https}\",reason=\"timeout\"}} 2\n"
+    );
+    wait_for("the count", || {
+        harness.admin("/metrics").body.contains(&series)
+    });
+    let answer = authority.config().get(https, "one.example", "/public/x");
+    assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
 fn connections_have_an_age() {
     let harness = Harness::with(&format!("[listen.limits]\nmax_age = \"100ms\"\n{ROUTES}"));
     let mut connection = harness.connect();
