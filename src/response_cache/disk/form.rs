@@ -291,11 +291,23 @@ mod tests {
                 assert_eq!(encode(name, &head).unwrap(), record[..end]);
             }
         }
-        for place in 0..record.len() {
+        let mut chance = fastrand::Rng::with_seed(7);
+        let mut read = 0;
+        for _ in 0..20_000 {
             let mut other = record.clone();
-            other[place] ^= 0xff;
-            let _ = decode(&other);
+            for _ in 0..chance.usize(1..4) {
+                let place = chance.usize(..other.len());
+                other[place] = chance.u8(..);
+            }
+            let Some((name, head)) = decode(&other) else {
+                continue;
+            };
+            read += 1;
+            let once = encode(name, &head).unwrap();
+            let (name, head) = decode(&once).unwrap();
+            assert_eq!(encode(name, &head).unwrap(), once);
         }
+        assert!((1..20_000).contains(&read), "{read}");
         assert!(decode(&vec![0; MAX_RECORD + 1]).is_none());
     }
 
