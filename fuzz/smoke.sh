@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 
 seconds=${FUZZ_SECONDS:-10}
-targets=${*:-extract introspection_answer jwt request_path route trace_context response_cache proxy_protocol keystore microgateway policies openapi clients api_manager_rows events broker_url config}
+targets=${*:-extract introspection_answer jwt request_path route trace_context response_cache cache_file proxy_protocol keystore microgateway policies openapi clients api_manager_rows events broker_url config}
 
 if ! cargo +nightly --version >/dev/null 2>&1; then
     rustup toolchain install nightly --profile minimal

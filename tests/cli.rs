@@ -560,9 +560,12 @@ fn a_new_process_takes_over_and_nobody_notices() {
         "portcullis.toml",
         &format!(
             "[listen]\nhttp = \"127.0.0.1:{base}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
-             [log]\naccess = \"off\"\n[process]\nupgrade_socket = \"{}\"\n",
+             [log]\naccess = \"off\"\n[process]\nupgrade_socket = \"{}\"\n\
+             [response_cache]\ndisk_path = \"{}\"\n",
             base + 3,
             folder.0.join("upgrade.sock").display(),
+            // Both have a part of it while both live.
+            folder.0.join("cache").display(),
         ),
     );
     let start = |arguments: &[&str]| {

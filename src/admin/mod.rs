@@ -239,6 +239,7 @@ mod tests {
         domain::{ErrorFormat, RouteTable},
         gateway::{KnownAs, Parts, Snapshot},
         limits::Limiters,
+        response_cache::Bounds,
     };
 
     fn admin(token: Option<&str>) -> Admin {
@@ -265,13 +266,17 @@ mod tests {
             Arc::new(snapshot),
             Arc::default(),
         );
+        let bounds = Bounds {
+            memory: 1 << 20,
+            disk: 0,
+        };
         Admin::new(
             Arc::clone(&metrics),
             lifecycle,
             Arc::new(status),
             Arc::default(),
             reloader,
-            ResponseCache::new(1 << 20, metrics.response_cache.clone()),
+            ResponseCache::new(bounds, None, metrics.response_cache.clone()).unwrap(),
             token.map(Secret::new).as_ref(),
         )
     }

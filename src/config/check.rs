@@ -62,7 +62,7 @@ pub fn settings(
         validation: validation(&subscriptions, key_manager.as_ref(), &jwt_issuers),
         clock_skew,
         token_header,
-        response_cache: response_cache::read(&mut root),
+        response_cache: response_cache::read(&mut root, &context),
         rates: &rates,
         sizes: &limits.sizes,
     };

@@ -51,14 +51,15 @@ pub use listen::{ClientCertificates, ConnectionLimits, Listen, ServerCertificate
 pub use policies::{PolicyFault, parse as parse_policies};
 pub use problem::{Place, Problem, Problems, Report, Severity, Source};
 pub use process::ProcessSettings;
+pub use response_cache::ResponseCacheSettings;
 pub use revocation::{RevocationListSettings, RevocationSettings};
 pub use route::NO_ROUTE;
 pub use settings::{
     AdminSettings, ApiSettings, ClientCertificate, ClientSettings, CredentialBearer,
     CredentialEncoding, CredentialSettings, EndpointSettings, GrantSettings, Introspection,
     JwtIssuerSettings, KeyManagerSettings, KeySource, LimitSettings, LogFormat, LogLevel,
-    LogSettings, OAuth2Settings, PrivateKeyJwtSettings, RefreshSettings, ResponseCacheSettings,
-    Settings, TierSettings, TlsSettings, TokenCacheSettings, TracingSettings,
+    LogSettings, OAuth2Settings, PrivateKeyJwtSettings, RefreshSettings, Settings, TierSettings,
+    TlsSettings, TokenCacheSettings, TracingSettings,
 };
 pub use subscriptions::{SourcePlace, SourceSettings, SubscriptionSettings, UrlSettings};
 pub use upstream::{

@@ -6,7 +6,8 @@ use http::{HeaderName, HeaderValue, Uri};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{
-    Listen, RevocationSettings, subscriptions::SubscriptionSettings, upstream::UpstreamSettings,
+    Listen, ResponseCacheSettings, RevocationSettings, subscriptions::SubscriptionSettings,
+    upstream::UpstreamSettings,
 };
 use crate::domain::{
     BackendJwt, ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable, Secret, SigningKey,
@@ -275,23 +276,6 @@ impl Default for TokenCacheSettings {
             inactive_ttl: Duration::from_secs(10),
             max_entries: 100_000,
             max_bytes: 128 << 20,
-        }
-    }
-}
-
-/// `[response_cache]`: for the answers of all routes together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResponseCacheSettings {
-    pub max_bytes: usize,
-    /// Longest body that is kept, where a route does not say.
-    pub max_object_bytes: usize,
-}
-
-impl Default for ResponseCacheSettings {
-    fn default() -> Self {
-        Self {
-            max_bytes: 64 << 20,
-            max_object_bytes: 1 << 20,
         }
     }
 }

@@ -18,6 +18,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 impl Gateway {
     /// Notes what does not depend on the route.
     pub fn arrive(&self, session: &mut Session, context: &mut Context) {
+        let header = session.req_header_mut();
+        request::join_cookies(header);
+        request::forget_upgrade(header);
         context.caller = Caller::of(session);
         context.begin(caller::begin(session));
         let parent = session.req_header().headers.get(TRACEPARENT);

@@ -9,6 +9,7 @@ use super::{
     context::Context,
     cors, framing, limits,
     refusal::Refusal,
+    response_cache,
     routing::{Found, find_route},
     subscription, tiers,
     verify::verify,
@@ -32,10 +33,12 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     context.content_length = framing::check(session)?;
     caller::check_door(session, &context.caller)?;
     let found = find_route(&snapshot, session.req_header(), context)?;
-    limits::by_address(&snapshot, context)?;
+    if !response_cache::is_refresh(session) {
+        limits::by_address(&snapshot, context)?;
+    }
     let policy = match found {
         Found::Public(permit) => {
-            check_limits(&snapshot, None, context)?;
+            check_limits(&snapshot, None, session, context)?;
             return Ok(Decided::Pass(permit));
         }
         Found::Preflight(cors) => {
@@ -51,7 +54,7 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
     let grant = permit.grant().map(|grant| &**grant);
     subscription::check(&snapshot, grant, context).await?;
     check_endpoint(context)?;
-    check_limits(&snapshot, grant, context)?;
+    check_limits(&snapshot, grant, session, context)?;
     backend_jwt::attach(&snapshot, permit.grant(), context)?;
     Ok(Decided::Pass(permit))
 }
@@ -64,12 +67,17 @@ fn check_endpoint(context: &Context) -> Result<(), Denial> {
     }
 }
 
-/// The tiers, and then all other limits. What these refuse does not count for the tiers.
+/// The tiers, and then all other limits. What these refuse does not count for the tiers. A refresh of
+/// the cache was counted with the request that caused it.
 fn check_limits(
     snapshot: &Snapshot,
     grant: Option<&Grant>,
+    session: &Session,
     context: &mut Context,
 ) -> Result<(), Denial> {
+    if response_cache::is_refresh(session) {
+        return Ok(());
+    }
     let taken = tiers::take(snapshot, grant, context)?;
     let others = limits::by_others(snapshot, grant, context);
     others.inspect_err(|_| {

@@ -31,8 +31,7 @@ impl Gateway {
         if let (Some(upstream), Some(time)) = (upstream, upstream_time) {
             count_upstream(&upstream.metrics, context, reason, time);
         }
-        if session.subrequest_ctx.is_some() {
-            // The cache refreshes an answer in the background: nobody's request.
+        if response_cache::is_refresh(session) {
             return;
         }
         let cached = self.count_lookup(session, context);

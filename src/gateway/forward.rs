@@ -3,6 +3,8 @@
 //! Pingora has removed the hop-by-hop fields, and those that `Connection` names, before this runs;
 //! a caller can therefore not take away what is added here (CVE-2026-105299).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::{
@@ -21,9 +23,9 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Headers that [`prepare`] adds to every request.
 const ADDED_HEADERS: usize = 4;
 
-/// What callers may not say: where a request came from, and what to do instead of what it asks.
-/// What a trusted proxy says of it has been taken up before.
-const PROTECTED: [&str; 14] = [
+/// What callers may not say: where a request came from, who sent it, and what to do instead of what
+/// it asks. What a trusted proxy says of it has been taken up before.
+const PROTECTED: [&str; 20] = [
     "forwarded",
     "x-client-ip",
     "x-forwarded-for",
@@ -33,13 +35,21 @@ const PROTECTED: [&str; 14] = [
     "x-forwarded-proto",
     "x-forwarded-scheme",
     "x-forwarded-server",
+    "x-host",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
     "x-original-url",
     "x-real-ip",
+    "x-rewrite-uri",
+    "x-rewrite-url",
 ];
-const ALSO_PROTECTED: &str = "x-rewrite-url";
+/// The rest of these, such as `X-Forwarded-User` and `X-Forwarded-Client-Cert`, is for proxies that are
+/// trusted: they may have something to say that the gateway knows nothing of.
+const FORWARDED: &str = "x-forwarded-";
 
 /// The names that are removed from every request before it goes on.
 pub struct Protected {
@@ -64,25 +74,21 @@ impl Protected {
         }
     }
 
-    fn has(&self, name: &HeaderName) -> bool {
-        let text = name.as_str();
-        if text.as_bytes().contains(&b'_') {
-            // Servers of the CGI kind read `X_Auth_Subject` and `X-Auth-Subject` alike.
-            let twin = text.replace('_', "-");
-            return self.has_text(&twin);
+    /// `is_trusted`: it comes from a proxy that is.
+    fn has(&self, name: &HeaderName, is_trusted: bool) -> bool {
+        match twin(name) {
+            Cow::Borrowed(text) => is_protected(text, is_trusted) || self.identity.contains(name),
+            Cow::Owned(twin) => {
+                is_protected(&twin, is_trusted)
+                    || self.identity.iter().any(|name| name.as_str() == twin)
+            }
         }
-        // `forwarded` and the `x-` names; identity headers may begin with anything.
-        (text.starts_with("x-") || text == "forwarded") && is_protected(text)
-            || self.identity.contains(name)
-    }
-
-    fn has_text(&self, text: &str) -> bool {
-        is_protected(text) || self.identity.iter().any(|name| name.as_str() == text)
     }
 
     /// Removes what only the gateway may say; `orphan`: also a `tracestate` that has lost its trace.
-    fn strip(&self, headers: &mut HeaderMap, orphan: bool) {
-        let unwanted = |name: &HeaderName| self.has(name) || (orphan && *name == TRACESTATE);
+    fn strip(&self, headers: &mut HeaderMap, orphan: bool, is_trusted: bool) {
+        let unwanted =
+            |name: &HeaderName| self.has(name, is_trusted) || (orphan && *name == TRACESTATE);
         // Looking is free of allocation; only a request that carries one pays for the list.
         if !headers.keys().any(unwanted) {
             return;
@@ -98,8 +104,28 @@ impl Protected {
     }
 }
 
-fn is_protected(name: &str) -> bool {
-    PROTECTED.contains(&name) || name == ALSO_PROTECTED
+/// Servers of the CGI kind read `X_Auth_Subject` and `X-Auth-Subject` alike.
+fn twin(name: &HeaderName) -> Cow<'_, str> {
+    let text = name.as_str();
+    match text.as_bytes().contains(&b'_') {
+        true => text.replace('_', "-").into(),
+        false => text.into(),
+    }
+}
+
+fn is_protected(name: &str, is_trusted: bool) -> bool {
+    // `forwarded` and `x-` names: most others are passed over at their first letter.
+    (name.starts_with("x-") || name == "forwarded")
+        && (PROTECTED.contains(&name) || !is_trusted && name.starts_with(FORWARDED))
+}
+
+/// Whether a proxy that is trusted says what goes on as it is: it may be about who is asking.
+pub fn says_more(headers: &HeaderMap) -> bool {
+    let is_more = |name: &HeaderName| {
+        let twin = twin(name);
+        is_protected(&twin, false) && !is_protected(&twin, true)
+    };
+    headers.keys().any(is_more)
 }
 
 /// Changes the request for its upstream. `route` is its position.
@@ -125,9 +151,10 @@ pub fn prepare(
     }
     headers.reserve(ADDED_HEADERS + route.identity_headers.len());
     let way = Way::new(headers, &context.caller);
+    let orphan = !context.trace.is_continued();
     snapshot
         .protected
-        .strip(headers, !context.trace.is_continued());
+        .strip(headers, orphan, context.caller.is_trusted);
     if !route.forward_token {
         match &route.token_header {
             None => headers.remove(header::AUTHORIZATION),
@@ -286,10 +313,16 @@ mod tests {
             "forwarded",
             "x-rewrite-url",
         ] {
-            assert!(protected.has(&name.parse().unwrap()), "{name}");
+            for is_trusted in [false, true] {
+                assert!(protected.has(&name.parse().unwrap(), is_trusted), "{name}");
+            }
         }
         for name in ["x-auth-subject-2", "accept", "x-request-id", "my_header"] {
-            assert!(!protected.has(&name.parse().unwrap()), "{name}");
+            assert!(!protected.has(&name.parse().unwrap(), false), "{name}");
+        }
+        for name in ["x-forwarded-user", "x_forwarded_client_cert"] {
+            assert!(protected.has(&name.parse().unwrap(), false), "{name}");
+            assert!(!protected.has(&name.parse().unwrap(), true), "{name}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a request says before its route is known.
 
-use http::{Version, header};
+use http::{HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
 
 use crate::domain::Denial;
@@ -60,6 +60,41 @@ pub fn forget_expectation(request: &mut RequestHeader) {
     }
 }
 
+/// HTTP/2 may send a cookie in crumbs, which HTTP/1.1 does not know (RFC 9113 §8.2.3): servers would
+/// see the first or the last one only.
+pub fn join_cookies(request: &mut RequestHeader) {
+    let mut crumbs = request.headers.get_all(header::COOKIE).iter();
+    if crumbs.nth(1).is_none() {
+        return;
+    }
+    let crumbs = request.headers.get_all(header::COOKIE).iter();
+    let crumbs: Vec<&[u8]> = crumbs.map(HeaderValue::as_bytes).collect();
+    // Of values one is made, so it is one, and what is not cannot be sent.
+    match HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        Ok(whole) => _ = request.insert_header(header::COOKIE, whole),
+        Err(_) => _ = request.remove_header(&header::COOKIE),
+    }
+}
+
+/// An `Upgrade` that `Connection` does not name is about no connection of ours (RFC 9110 §7.8): whoever
+/// is in front of us may have left it there, and does not expect that anything but HTTP follows. Of
+/// what is upgraded here, WebSockets, the handshake is a GET without a body (RFC 6455 §4.1).
+pub fn forget_upgrade(request: &mut RequestHeader) {
+    let headers = &request.headers;
+    if !headers.contains_key(header::UPGRADE) {
+        return;
+    }
+    let names = headers.get_all(header::CONNECTION).iter();
+    let mut names = names.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let is_named = names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    let length = headers.get(header::CONTENT_LENGTH);
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || length.is_some_and(|length| length.as_bytes() != b"0");
+    if !is_named || has_body || request.method != Method::GET {
+        request.remove_header(&header::UPGRADE);
+    }
+}
+
 /// `100-continue` is passed on, and the upstream's answer to it comes back; nothing else can be
 /// expected (RFC 9110 §10.1.1). Servers differ in what they make of other spellings.
 pub fn check_expectation(request: &RequestHeader) -> Result<(), Denial> {
@@ -111,6 +146,65 @@ mod tests {
         for (hosts, target, version, expected) in cases {
             let request = request(hosts, target, version);
             assert_eq!(host_of(&request), expected, "{hosts:?} {target}");
+        }
+    }
+
+    #[test]
+    fn crumbs_are_one_cookie() {
+        for (crumbs, expected) in [
+            (&[][..], &[][..]),
+            (&["a=b"], &["a=b"]),
+            (&["a=b", "c=d", ""], &["a=b; c=d; "]),
+        ] {
+            let mut request = request(&["h"], "/x", Version::HTTP_2);
+            for crumb in crumbs {
+                request.append_header("cookie", *crumb).unwrap();
+            }
+            join_cookies(&mut request);
+            let joined = request.headers.get_all("cookie").iter();
+            let joined: Vec<_> = joined.map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(joined, expected);
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_a_get_and_named_by_connection() {
+        for (method, fields, expected) in [
+            ("GET", &[("connection", "Upgrade")][..], true),
+            ("GET", &[("connection", "keep-alive, upgrade")], true),
+            (
+                "GET",
+                &[("connection", "x"), ("connection", "\tUPGRADE")],
+                true,
+            ),
+            (
+                "GET",
+                &[("connection", "upgrade"), ("content-length", "0")],
+                true,
+            ),
+            ("GET", &[], false),
+            ("GET", &[("connection", "upgraded")], false),
+            ("POST", &[("connection", "upgrade")], false),
+            (
+                "GET",
+                &[("connection", "upgrade"), ("content-length", "1")],
+                false,
+            ),
+            (
+                "GET",
+                &[("connection", "upgrade"), ("transfer-encoding", "chunked")],
+                false,
+            ),
+        ] {
+            let mut request = request(&["h"], "/x", Version::HTTP_11);
+            request.set_method(method.parse().unwrap());
+            request.append_header("upgrade", "websocket").unwrap();
+            for (name, value) in fields {
+                request.append_header(*name, *value).unwrap();
+            }
+            forget_upgrade(&mut request);
+            let has_it = request.headers.contains_key("upgrade");
+            assert_eq!(has_it, expected, "{method} {fields:?}");
         }
     }
 

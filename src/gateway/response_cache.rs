@@ -10,7 +10,7 @@ use pingora::{
     proxy::Session,
 };
 
-use super::{caller::X_FORWARDED_HOST, context::Context, snapshot::Snapshot};
+use super::{caller::X_FORWARDED_HOST, context::Context, forward, snapshot::Snapshot};
 use crate::{
     domain::{Access, CachePolicy, Grant, RequestPath, Route},
     metrics::CacheResult,
@@ -49,7 +49,8 @@ pub fn enable(cache: ResponseCache, session: &mut Session, context: &mut Context
         update: None,
         is_http2: false,
     };
-    if is_usable(request) {
+    let says_more = context.caller.is_trusted && forward::says_more(&request.headers);
+    if is_usable(request) && !says_more {
         cache.enable(&mut session.cache, policy);
     }
     context.cached = Some(Box::new(cached));
@@ -183,10 +184,6 @@ fn can_be_sent_again(session: &mut Session, context: &mut Context) -> bool {
     if request.version != Version::HTTP_2 {
         return true;
     }
-    // Crumbs (RFC 9113 §8.2.3) would have to be put together first.
-    if request.headers.get_all(header::COOKIE).iter().count() > 1 {
-        return false;
-    }
     let host = match request.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()),
         None => return false,
@@ -229,6 +226,12 @@ pub fn sign(session: &mut Session, answer: &mut ResponseHeader, context: &Contex
     };
     answer.append_header(CACHE_STATUS, HeaderValue::from_static(status))?;
     Ok(())
+}
+
+/// Whether this is no caller's request: the cache fetches a fresh answer in the background, with a
+/// copy of the request that met the old one.
+pub fn is_refresh(session: &Session) -> bool {
+    session.subrequest_ctx.is_some()
 }
 
 /// How the cache served a request of a route whose answers are kept.

@@ -35,7 +35,7 @@ pub use issuer::{
 pub use jwt::{JwtMetrics, JwtResult, KeysResult};
 pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use rate::RateLimitMetrics;
-pub use response_cache::{CacheResult, ResponseCacheMetrics};
+pub use response_cache::{CacheResult, DiskMetrics, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics, Zeros};
 pub use subscriptions::{ClientFault, SubscriptionMetrics};
 pub use totals::{IssuerCounts, ListenerCounts, RouteCounts, Times, Totals, UpstreamCounts};

@@ -50,6 +50,46 @@ pub struct ResponseCacheMetrics {
     pub evicted: IntCounter,
     /// Purged, or made invalid by a change.
     pub removed: IntCounter,
+    pub disk: DiskMetrics,
+}
+
+/// Handles of `portcullis_response_cache_disk_…`.
+#[derive(Clone)]
+pub struct DiskMetrics {
+    pub hits: IntCounter,
+    pub bytes: IntGauge,
+    /// Writes that were not begun.
+    pub dropped: IntCounter,
+    pub read_faults: IntCounter,
+    pub write_faults: IntCounter,
+    pub remove_faults: IntCounter,
+}
+
+impl DiskMetrics {
+    fn new(maker: &Maker) -> prometheus::Result<Self> {
+        let faults = maker.counters(
+            "portcullis_response_cache_disk_faults_total",
+            "Files of the response cache that could not be read, written or removed.",
+            &["operation"],
+        )?;
+        Ok(Self {
+            hits: maker.counter(
+                "portcullis_response_cache_disk_hits_total",
+                "Kept answers that were found on the disk and not in memory.",
+            )?,
+            bytes: maker.gauge(
+                "portcullis_response_cache_disk_bytes",
+                "Disk held by the response cache, as it is counted against its bound.",
+            )?,
+            dropped: maker.counter(
+                "portcullis_response_cache_disk_dropped_writes_total",
+                "Kept answers that were not written to the disk, because too many waited or there was no room.",
+            )?,
+            read_faults: faults.with_label_values(&["read"]),
+            write_faults: faults.with_label_values(&["write"]),
+            remove_faults: faults.with_label_values(&["remove"]),
+        })
+    }
 }
 
 impl ResponseCacheMetrics {
@@ -76,6 +116,7 @@ impl ResponseCacheMetrics {
             )?,
             evicted: evictions.with_label_values(&["capacity"]),
             removed: evictions.with_label_values(&["invalidated"]),
+            disk: DiskMetrics::new(maker)?,
         })
     }
 

@@ -11,14 +11,15 @@ use pingora::{
 
 /// See the module.
 pub struct Head {
-    fresh_until: SystemTime,
+    pub fresh_until: SystemTime,
     /// When the answer was of age zero.
-    epoch: SystemTime,
+    pub epoch: SystemTime,
     /// Since when the variants of this answer have been told apart in the same way.
-    provenance: SystemTime,
-    stale_while_revalidate: u32,
-    stale_if_error: u32,
-    variance: Option<HashBinary>,
+    pub provenance: SystemTime,
+    /// In seconds, like the next one.
+    pub stale_while_revalidate: u32,
+    pub stale_if_error: u32,
+    pub variance: Option<HashBinary>,
     pub header: ResponseHeader,
 }
 

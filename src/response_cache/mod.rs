@@ -1,23 +1,28 @@
 //! The response cache: answers of upstreams, kept in memory and given again (RFC 9111).
 //!
 //! Pingora runs the protocol of it (look-up, locks, revalidation, stale answers, ranges). What is
-//! ours is what it leaves open: the memory (`store.rs` and below it), what an answer is kept under
+//! ours is what it leaves open: the memory (`store.rs` and below it) and the disk behind it (`disk/`), what an answer is kept under
 //! (`key.rs`, `vary.rs`), and whether it may be kept and how long it is good (`freshness.rs`,
 //! `directives.rs`). The gateway asks here after a request has its permit, never before.
 
 mod answer;
 mod directives;
+mod disk;
 mod fill;
 mod freshness;
 mod head;
 mod hit;
 mod key;
+mod recall;
 mod room;
 mod shard;
 mod store;
 mod vary;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use pingora::cache::{
     CacheKey, CacheOptionOverrides, HttpCache, NoCacheReason,
@@ -46,6 +51,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const REMEMBERED_UNFIT: usize = 2048;
 const PREDICTOR_SHARDS: usize = 16;
 
+/// How much may be kept, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub memory: usize,
+    pub disk: usize,
+}
+
 /// The cache of the process. Pingora wants its parts to live for ever, so they are made once, when
 /// the process starts, and outlive each reload.
 #[derive(Clone, Copy)]
@@ -56,22 +68,37 @@ pub struct ResponseCache {
 }
 
 impl ResponseCache {
-    pub fn new(max_bytes: usize, metrics: ResponseCacheMetrics) -> Self {
+    /// `disk`: the folder behind the memory.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn new(
+        bounds: Bounds,
+        disk: Option<&Path>,
+        metrics: ResponseCacheMetrics,
+    ) -> std::io::Result<Self> {
+        let mut store = Store::new(bounds.memory, metrics);
+        if let Some(path) = disk {
+            store = store.with_disk(path, bounds.disk)?;
+        }
         // What was unfit because of one request is not remembered of the resource.
         let of_one_request = |_: &'static str| true;
-        Self {
-            store: Box::leak(Box::new(Store::new(max_bytes, metrics))),
+        Ok(Self {
+            store: Box::leak(Box::new(store)),
             lock: Box::leak(CacheLock::new_boxed(LONGEST_WAIT)),
             predictor: Box::leak(Box::new(Predictor::new(
                 REMEMBERED_UNFIT,
                 Some(of_one_request),
             ))),
-        }
+        })
     }
 
-    /// Another bound, after a reload.
-    pub fn resize(&self, max_bytes: usize) {
-        self.store.resize(max_bytes);
+    /// Other bounds, after a reload.
+    pub fn resize(&self, bounds: Bounds) {
+        self.store.resize(bounds.memory);
+        if let Some(disk) = &self.store.disk {
+            disk.resize(bounds.disk);
+        }
     }
 
     /// Lets a request use the cache.
@@ -116,6 +143,12 @@ impl ResponseCache {
     pub fn changed_since(&self, resource: &Resource, since: Instant) -> bool {
         self.store.changed_since(resource, since)
     }
+}
+
+/// Reads the record of a file on the disk, and writes it again. `None`: it is none. For fuzzing.
+pub fn rewritten(record: &[u8]) -> Option<Vec<u8>> {
+    let (name, head) = disk::decode(record)?;
+    disk::encode(name, &head)
 }
 
 impl From<Unfit> for NoCacheReason {

@@ -28,18 +28,22 @@ impl Bound {
         self.max.store(max, Ordering::Relaxed);
     }
 
+    pub fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
     /// Bytes above the bound, after it became smaller.
     pub fn excess(&self) -> usize {
-        self.used().saturating_sub(self.max.load(Ordering::Relaxed))
+        self.used().saturating_sub(self.max())
     }
 
     /// Room for `bytes`, if there is.
     pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Room> {
-        let max = self.max.load(Ordering::Relaxed);
+        let max = self.max();
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= max);
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
@@ -59,6 +63,10 @@ pub struct Room {
 }
 
 impl Room {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Puts another part to this one.
     pub fn join(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);

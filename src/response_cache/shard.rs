@@ -85,6 +85,11 @@ impl Shard {
         Some(Arc::clone(&slot.object))
     }
 
+    /// Whether it is here, without a mark that it was asked for.
+    pub fn has(&self, key: &Hashed<'_>) -> bool {
+        self.position(key).is_some()
+    }
+
     /// Keeps an object, instead of the one that was kept under its key before. False: the resource
     /// was changed after `since`, or later than that for all we know.
     pub fn put(&mut self, key: &Hashed<'_>, object: Arc<Object>, since: Instant) -> bool {
@@ -148,7 +153,8 @@ impl Shard {
     /// Removes all answers about a resource. Returns their number.
     pub fn remove_resource(&mut self, resource: u64, now: Instant) -> usize {
         self.changes.note(resource, now);
-        let positions = self.resources.get(&resource).cloned().unwrap_or_default();
+        // As a whole: one by one each would be looked for among all others.
+        let positions = self.resources.remove(&resource).unwrap_or_default();
         positions
             .into_iter()
             .filter(|position| self.take_out(*position))

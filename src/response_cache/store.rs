@@ -2,10 +2,14 @@
 //!
 //! Bodies stand in one piece each and are handed out by reference count. Answers that are being
 //! fetched take their room from the same bound, so that no number of callers can exceed it.
+//!
+//! Where there is a disk, what changes in a shard changes on it under the same lock (first the
+//! shard's, then the disk's), so that neither can have what the other has given up for good.
 
 use std::{
     any::Any,
     hash::{BuildHasher, Hasher, RandomState},
+    path::Path,
     sync::Arc,
     time::Instant,
 };
@@ -24,6 +28,7 @@ use pingora::{
 };
 
 use super::{
+    disk::{self, Disk},
     fill::Fill,
     head::Head,
     hit::Hit,
@@ -41,13 +46,13 @@ const OVERHEAD: usize = 320;
 pub struct Object {
     pub head: Head,
     pub body: Arc<Body>,
-    _room: Room,
+    pub _room: Room,
 }
 
 /// The body of an answer.
 pub struct Body {
     pub bytes: Bytes,
-    _room: Room,
+    pub _room: Room,
 }
 
 /// See the module.
@@ -55,6 +60,7 @@ pub struct Store {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     bound: Arc<Bound>,
+    pub disk: Option<Arc<Disk>>,
     pub metrics: ResponseCacheMetrics,
 }
 
@@ -72,8 +78,20 @@ impl Store {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             bound: Bound::new(max_bytes, metrics.bytes.clone()),
+            disk: None,
             metrics,
         }
+    }
+
+    /// The same with a disk behind it.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn with_disk(self, path: &Path, max_bytes: usize) -> std::io::Result<Self> {
+        let memory = Arc::clone(&self.bound);
+        let disk = Disk::open(path, max_bytes, memory, self.metrics.disk.clone())?;
+        let disk = Some(disk);
+        Ok(Self { disk, ..self })
     }
 
     pub fn resize(&self, max_bytes: usize) {
@@ -104,15 +122,37 @@ impl Store {
             body,
             _room: room,
         });
+        let entry = self.disk_entry(&key);
         let mut shard = self.shard(&key).lock();
         let before = shard.len();
-        let kept = shard.put(&key, object, since);
+        let kept = shard.put(&key, Arc::clone(&object), since);
         let grown = shard.len() > before;
+        if kept {
+            self.offer(&object, entry);
+        }
         drop(shard);
         if grown {
             self.metrics.entries.inc();
         }
         kept
+    }
+
+    /// What the disk needs to know of an answer, with memory for it, which is found before the
+    /// shard is locked: others may have to go.
+    fn disk_entry(&self, key: &Hashed<'_>) -> Option<(disk::Name, Option<Room>)> {
+        self.disk.as_ref()?;
+        let EntryKey { primary, variance } = key.key;
+        Some((
+            disk::name(primary, variance),
+            self.room(disk::cost(primary)),
+        ))
+    }
+
+    /// Called under the lock of the shard.
+    fn offer(&self, object: &Arc<Object>, entry: Option<(disk::Name, Option<Room>)>) {
+        if let (Some(disk), Some((name, room))) = (&self.disk, entry) {
+            disk.offer(&name, object, room);
+        }
     }
 
     /// Room for so many bytes, for which others may have to go; `None` when there is no more.
@@ -134,23 +174,57 @@ impl Store {
     /// Removes all answers about a resource, and those about it that are under way.
     pub fn remove_resource(&self, resource: &Resource) -> usize {
         let hash = self.hasher.hash_one(resource.as_bytes());
-        let removed = self
-            .shard_of(hash)
-            .lock()
-            .remove_resource(hash, Instant::now());
-        self.gone(removed)
+        let mut shard = self.shard_of(hash).lock();
+        let names = self
+            .disk
+            .as_ref()
+            .map(|disk| disk.remove_resource(resource.as_bytes()));
+        let elsewhere = names.unwrap_or_default();
+        let elsewhere = elsewhere.iter().filter(|name| !self.has(&shard, name));
+        let elsewhere = elsewhere.count();
+        let removed = shard.remove_resource(hash, Instant::now());
+        drop(shard);
+        self.gone(removed, elsewhere)
     }
 
     /// Removes all answers about resources that begin like this.
     pub fn remove_prefix(&self, prefix: &[u8]) -> usize {
+        let mut elsewhere = 0;
+        if let Some(disk) = &self.disk {
+            disk.remove_prefix(prefix, |name| {
+                let shard = disk::parts(name)
+                    .map(|(primary, _)| self.shard_of(self.hasher.hash_one(resource_of(primary))));
+                let is_there = shard.is_some_and(|shard| self.has(&shard.lock(), name));
+                elsewhere += usize::from(!is_there);
+            });
+        }
         let remove = |shard: &Mutex<Shard>| shard.lock().remove_prefix(prefix, Instant::now());
-        self.gone(self.shards.iter().map(remove).sum())
+        let mut removed = self.shards.iter().map(remove).sum();
+        // From now on shards take nothing that was begun before. What they gave to the disk until
+        // then goes, and what was read there again meanwhile.
+        if let Some(disk) = &self.disk {
+            disk.remove_prefix(prefix, |_| ());
+            removed += self.shards.iter().map(remove).sum::<usize>();
+        }
+        self.gone(removed, elsewhere)
     }
 
     pub fn remove(&self, primary: &[u8], variance: Option<HashBinary>) -> bool {
         let key = self.hashed(EntryKey { primary, variance });
-        let removed = self.shard(&key).lock().remove(&key);
-        self.gone(usize::from(removed)) > 0
+        let mut shard = self.shard(&key).lock();
+        let removed = shard.remove(&key);
+        let elsewhere = self
+            .disk
+            .as_ref()
+            .is_some_and(|disk| disk.remove(&disk::name(primary, variance)));
+        drop(shard);
+        self.gone(usize::from(removed), usize::from(elsewhere && !removed)) > 0
+    }
+
+    fn has(&self, shard: &Shard, name: &[u8]) -> bool {
+        disk::parts(name).is_some_and(|(primary, variance)| {
+            shard.has(&self.hashed(EntryKey { primary, variance }))
+        })
     }
 
     /// Whether a resource was changed after `since`, so that what was begun then is outdated.
@@ -184,15 +258,16 @@ impl Store {
         }
     }
 
-    fn gone(&self, removed: usize) -> usize {
-        self.metrics.removed.inc_by(removed as u64);
+    /// `elsewhere`: removed from the disk alone.
+    fn gone(&self, removed: usize, elsewhere: usize) -> usize {
+        self.metrics.removed.inc_by((removed + elsewhere) as u64);
         self.metrics
             .entries
             .sub(i64::try_from(removed).unwrap_or(i64::MAX));
-        removed
+        removed + elsewhere
     }
 
-    fn hashed<'a>(&self, key: EntryKey<'a>) -> Hashed<'a> {
+    pub fn hashed<'a>(&self, key: EntryKey<'a>) -> Hashed<'a> {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.primary);
         if let Some(variance) = &key.variance {
@@ -206,7 +281,7 @@ impl Store {
     }
 
     /// All answers about a resource are in one shard.
-    fn shard(&self, key: &Hashed<'_>) -> &Mutex<Shard> {
+    pub fn shard(&self, key: &Hashed<'_>) -> &Mutex<Shard> {
         self.shard_of(key.resource)
     }
 
@@ -216,7 +291,8 @@ impl Store {
     }
 }
 
-fn size(primary: &[u8], head: &Head) -> usize {
+/// What an answer takes beside its body, in bytes.
+pub fn size(primary: &[u8], head: &Head) -> usize {
     OVERHEAD + primary.len() + head.size()
 }
 
@@ -227,7 +303,11 @@ impl Storage for Store {
         key: &CacheKey,
         _: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
-        let object = self.find(key.primary_key(), key.variance_bin());
+        let (primary, variance) = (key.primary_key(), key.variance_bin());
+        let object = match (self.find(primary, variance), &self.disk) {
+            (None, Some(disk)) => self.find_on_disk(disk, primary, variance).await,
+            (object, _) => object,
+        };
         // The header is copied outside of the lock.
         Ok(object.map(|object| (object.head.meta(), Hit::boxed(&object))))
     }
@@ -263,16 +343,18 @@ impl Storage for Store {
         let Some(room) = self.room(size(primary, &head)) else {
             return Ok(false);
         };
+        let entry = self.disk_entry(&hashed);
         let mut shard = self.shard(&hashed).lock();
         let Some(old) = shard.find(&hashed) else {
             return Ok(false);
         };
-        let object = Object {
+        let object = Arc::new(Object {
             head,
             body: Arc::clone(&old.body),
             _room: room,
-        };
-        Ok(shard.replace(&hashed, Arc::new(object)))
+        });
+        self.offer(&object, entry);
+        Ok(shard.replace(&hashed, object))
     }
 
     fn as_any(&self) -> &(dyn Any + Send + Sync + 'static) {

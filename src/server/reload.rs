@@ -3,6 +3,7 @@
 use std::{
     fmt::Write,
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -39,6 +40,7 @@ struct Fixed {
     log: LogSettings,
     tracing: TracingSettings,
     process: ProcessSettings,
+    disk_path: Option<PathBuf>,
 }
 
 impl Fixed {
@@ -50,6 +52,7 @@ impl Fixed {
             log: settings.log,
             tracing: settings.tracing.clone(),
             process: settings.process.clone(),
+            disk_path: settings.response_cache.disk_path.clone(),
         }
     }
 
@@ -62,6 +65,10 @@ impl Fixed {
             ("[log]", self.log != new.log),
             ("[tracing]", self.tracing != new.tracing),
             ("[process]", self.process != new.process),
+            (
+                "`disk_path` in [response_cache]",
+                self.disk_path != new.disk_path,
+            ),
         ]
         .into_iter()
         .filter_map(|(section, differs)| differs.then_some(section))

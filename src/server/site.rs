@@ -1,7 +1,7 @@
 //! From settings to a snapshot, with what lives on from one configuration to the next: the token
 //! cache, and those who judge tokens and stay the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     auth::{Readiness, Revocations, TokenCache},
-    config::{Settings, TokenCacheSettings, UpstreamSettings},
+    config::{ResponseCacheSettings, Settings, TokenCacheSettings, UpstreamSettings},
     gateway::{KnownAs, Parts, Snapshot},
     limits::{Limiters, TierCounts},
     metrics::Metrics,
-    response_cache::ResponseCache,
+    response_cache::{Bounds, ResponseCache},
     upstream::{self, Lookup, Pool},
 };
 
@@ -76,8 +76,8 @@ struct Ground {
 pub struct Next {
     snapshot: Snapshot,
     ground: Ground,
-    /// Bound of the response cache.
-    response_cache_bytes: usize,
+    /// Of the response cache.
+    bounds: Bounds,
     /// See [`Settings::fingerprint`].
     fingerprint: String,
     /// Of a key manager and issuers that are new.
@@ -97,10 +97,7 @@ impl Site {
         SystemRandom::new()
             .fill(&mut seed)
             .map_err(|_| anyhow::anyhow!("this system gives no random numbers"))?;
-        let response_cache = ResponseCache::new(
-            settings.response_cache.max_bytes,
-            metrics.response_cache.clone(),
-        );
+        let response_cache = response_cache(&settings.response_cache, &metrics)?;
         let (upstreams, upstream_upkeep) = upstream::Registry::new();
         let revocations = Revocations::new(&seed, Arc::clone(&metrics.revocation));
         let base = Base {
@@ -181,7 +178,7 @@ impl Site {
         self.base.follow(&next.snapshot);
         self.current.snapshot.store(Arc::new(next.snapshot));
         self.base.metrics.reload.in_force(&next.fingerprint);
-        self.base.response_cache.resize(next.response_cache_bytes);
+        self.base.response_cache.resize(next.bounds);
         self.current.readiness.store(Arc::new(readiness));
         self.events.follow(next.events);
         let before = std::mem::replace(&mut self.ground, Arc::new(next.ground));
@@ -207,6 +204,24 @@ impl Site {
             self.tasks.spawn_on(feed.run(), &runtime);
         }
     }
+}
+
+fn bounds(settings: &ResponseCacheSettings) -> Bounds {
+    Bounds {
+        memory: settings.max_bytes,
+        disk: settings.disk_max_bytes,
+    }
+}
+
+fn response_cache(
+    settings: &ResponseCacheSettings,
+    metrics: &Metrics,
+) -> anyhow::Result<ResponseCache> {
+    let disk = settings.disk_path.as_deref();
+    ResponseCache::new(bounds(settings), disk, metrics.response_cache.clone()).with_context(|| {
+        let path = disk.unwrap_or(Path::new("")).display();
+        format!("`disk_path` {path} of [response_cache] cannot be used")
+    })
 }
 
 /// What a new configuration stands on cannot be used yet.
@@ -259,7 +274,7 @@ impl Base {
         let (supply, feed) = Supply::new(source, known, &self.metrics);
         let known_as = KnownAs::new(settings.key_manager.as_ref(), &settings.jwt_issuers);
         let fingerprint = settings.fingerprint();
-        let response_cache_bytes = settings.response_cache.max_bytes;
+        let bounds = bounds(&settings.response_cache);
         let before = ground.map(|ground| &ground.limiters);
         let limiters = Limiters::new(&settings.limits.rates, before, &self.metrics);
         let events = events::prepare(settings.revocation, &self.revocations, &self.metrics);
@@ -280,7 +295,7 @@ impl Base {
         };
         Ok(Next {
             snapshot: Snapshot::new(parts, &self.metrics),
-            response_cache_bytes,
+            bounds,
             fingerprint,
             ground: Ground {
                 lives,

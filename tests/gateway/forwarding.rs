@@ -2,7 +2,7 @@
 
 use portcullis::demo::Reply;
 
-use crate::support::{Harness, RawServer};
+use crate::support::{Harness, ROUTES, RawServer};
 
 fn harness() -> Harness {
     let harness = Harness::start();
@@ -48,7 +48,10 @@ fn callers_cannot_say_who_they_are() {
     let lies = "Authorization: Bearer good\r\nX-Auth-Subject: admin\r\nx_auth_subject: admin\r\n\
                 X-Auth_Client: admin\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 10.0.0.2\r\n\
                 Forwarded: for=10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\nX-Original-URL: /admin\r\n\
-                X-Rewrite-URL: /admin\r\nX-HTTP-Method-Override: DELETE\r\nX-Forwarded-Host: e\r\n";
+                X-Rewrite-URL: /admin\r\nX-HTTP-Method-Override: DELETE\r\nX-Forwarded-Host: e\r\n\
+                X-Forwarded-User: admin\r\nX_Forwarded_Email: admin\r\nX-Forwarded-Uri: /admin\r\n\
+                X-Forwarded-Client-Cert: Subject=admin\r\nX-Original_Uri: /admin\r\n\
+                X-Original-Method: DELETE\r\nX-Host: e\r\nX_HTTP_Method_Override: DELETE\r\n";
     let echoed = harness.get_with("/orders/1", lies).echoed();
     assert_eq!(echoed.header("x-auth-subject"), ["user-of-shop"]);
     assert_eq!(echoed.header("x-auth-client"), ["shop"]);
@@ -62,12 +65,33 @@ fn callers_cannot_say_who_they_are() {
         "x-original-url",
         "x-rewrite-url",
         "x-http-method-override",
+        "x_http_method_override",
+        "x-forwarded-user",
+        "x_forwarded_email",
+        "x-forwarded-uri",
+        "x-forwarded-client-cert",
+        "x-original_uri",
+        "x-original-method",
+        "x-host",
     ] {
         assert!(echoed.header(name).is_empty(), "{name}");
     }
     // Nor on a route that sets no identity header.
     let echoed = harness.get_with("/public/x", lies).echoed();
     assert!(echoed.header("x-auth-subject").is_empty());
+}
+
+#[test]
+fn a_trusted_proxy_may_say_what_the_gateway_does_not_know() {
+    let harness = Harness::with_listen("trusted_proxies = [\"127.0.0.1\"]", ROUTES);
+    let said = "X-Forwarded-Client-Cert: Subject=shop\r\nX-Forwarded-User: ann\r\n\
+                X-Auth-Subject: admin\r\nX-Forwarded-Port: 1\r\nX-Original-URL: /admin\r\n";
+    let echoed = harness.get_with("/public/x", said).echoed();
+    assert_eq!(echoed.header("x-forwarded-client-cert"), ["Subject=shop"]);
+    assert_eq!(echoed.header("x-forwarded-user"), ["ann"]);
+    for name in ["x-auth-subject", "x-forwarded-port", "x-original-url"] {
+        assert!(echoed.header(name).is_empty(), "{name}");
+    }
 }
 
 #[test]

@@ -220,6 +220,24 @@ fn what_may_not_become_http_1_does_not() {
     );
 }
 
+#[test]
+fn crumbs_of_a_cookie_become_one() {
+    // RFC 9113 §8.2.3.
+    let harness = start();
+    let mut client = Client::open(harness.gateway);
+    let fields = get(&[("cookie", "a=b"), ("x", "y"), ("cookie", "c=d")]);
+    client.request(1, &fields, END_STREAM);
+    let mut body = Vec::new();
+    while !body.ends_with(b"}\n") && !body.ends_with(b"}") {
+        let frame = client.read().unwrap();
+        if frame.kind == DATA {
+            body.extend_from_slice(&frame.payload);
+        }
+    }
+    let echoed = String::from_utf8(body).unwrap();
+    assert!(echoed.contains("a=b; c=d"), "{echoed}");
+}
+
 /// Frames that are sent over and over. The connection is ended, and others are served.
 fn assert_ended(what: &str, frames: impl Fn(u32) -> Vec<u8>) {
     let harness = start();
@@ -287,6 +305,94 @@ fn cve_2025_8671_resets_that_we_are_made_to_send() {
         let open = frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&get(&[])));
         [open, frame(DATA, 0, stream, b"more")].concat()
     });
+}
+
+#[test]
+fn cve_2025_8671_more_of_them() {
+    assert_ended("headers after the end", |stream| {
+        let open = frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&get(&[])));
+        [open.clone(), open].concat()
+    });
+    assert_ended("a stream that depends on itself", |stream| {
+        let open = frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&get(&[])));
+        let itself = [&stream.to_be_bytes()[..], &[1]].concat();
+        [open, frame(PRIORITY, 0, stream, &itself)].concat()
+    });
+    assert_ended("a priority that is too short", |stream| {
+        let open = frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&get(&[])));
+        [open, frame(PRIORITY, 0, stream, &[0; 4])].concat()
+    });
+}
+
+#[test]
+fn cve_2019_9511_windows_of_one_byte() {
+    assert_ended("windows of one byte", |_| {
+        frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(100)
+    });
+}
+
+#[test]
+fn cve_2019_9514_requests_that_have_to_be_reset() {
+    assert_ended("malformed requests", |stream| {
+        let fields = get(&[("connection", "close")]);
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields))
+    });
+}
+
+#[test]
+fn cve_2019_9516_fields_without_a_name() {
+    assert_ended("fields without a name", |stream| {
+        let fields = get(&vec![("", ""); 50]);
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields))
+    });
+}
+
+#[test]
+fn frames_that_nobody_knows() {
+    assert_ended("unknown frames", |_| {
+        frame(0xbb, 0, 0, &[0; 100]).repeat(100)
+    });
+}
+
+#[test]
+fn a_small_block_that_becomes_a_large_header_is_not_read() {
+    // HPACK: a field that is remembered, and then named again and again, by one byte each time.
+    let harness = start();
+    for (length, times) in [(100, 3_000), (3_000, 16_000), (0, 16_000)] {
+        let mut client = Client::open(harness.gateway);
+        let mut bomb = vec![0x40, 1, b'x', 0x7f];
+        // The length of the value, as an integer with a prefix of seven bits.
+        let mut rest: usize = length.max(127) - 127;
+        while rest >= 128 {
+            bomb.push(u8::try_from(rest % 128).unwrap() | 128);
+            rest /= 128;
+        }
+        bomb.push(u8::try_from(rest).unwrap());
+        bomb.resize(bomb.len() + length.max(127), b'y');
+        bomb.resize(bomb.len() + times, 0xbe);
+        bomb.splice(0..0, block(&get(&[])));
+        client.send(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            1,
+            &bomb[..bomb.len().min(16_384)],
+        );
+        assert_ne!(client.outcome(1), OK, "{length} {times}");
+    }
+    assert_eq!(harness.get_with("/public/x", "").status, 200);
+}
+
+#[test]
+fn a_connection_has_a_hundred_streams() {
+    let harness = start();
+    let mut client = Client::open(harness.gateway);
+    let fields = [&[(":method", "POST")], &get(&[])[1..]].concat();
+    for stream in 0..130 {
+        // None of them ends.
+        client.request(stream * 2 + 1, &fields, 0);
+    }
+    assert_eq!(client.outcome(2 * 129 + 1), Outcome::Reset);
+    assert_eq!(harness.get_with("/public/x", "").status, 200);
 }
 
 #[test]

@@ -306,6 +306,27 @@ fn only_protocols_that_are_spoken_here() {
 }
 
 #[test]
+fn a_session_that_goes_on_takes_no_early_data() {
+    // RFC 8470: what comes before the handshake is done can be sent again by anybody.
+    let authority = Authority::new("early");
+    authority.server("one", &["one.example"]);
+    let (_harness, https) = start("", &authority.tables(&["one"]));
+    let mut client = authority.config();
+    client.0.resumption = Resumption::default();
+    client.0.enable_early_data = true;
+    client.get(https, "one.example", "/public/x").unwrap();
+    let name = ServerName::try_from("one.example").unwrap();
+    let mut session = ClientConnection::new(Arc::new(client.0.clone()), name).unwrap();
+    assert!(session.early_data().is_none(), "it was offered");
+    let stream = client.connect(https, "one.example").unwrap();
+    assert_eq!(
+        stream.conn.handshake_kind(),
+        Some(rustls::HandshakeKind::Resumed)
+    );
+    assert!(!stream.conn.is_early_data_accepted());
+}
+
+#[test]
 fn certificates_of_clients_are_verified() {
     let authority = Authority::new("clients");
     let stranger = Authority::new("stranger");
@@ -507,6 +528,29 @@ fn slow_headers_and_silence_end() {
         let metrics = harness.admin("/metrics").body;
         metrics.contains(&closed("header_timeout", 3)) && metrics.contains(&closed("idle", 1))
     });
+}
+
+#[test]
+fn a_handshake_has_its_time() {
+    let authority = Authority::new("handshake");
+    authority.server("one", &["one.example"]);
+    let tables = authority.tables(&["one"]);
+    let limits = "[listen.limits]\nhandshake_timeout = \"300ms\"\n";
+    let (harness, https) = start("", &format!("{tables}{limits}"));
+    // A record that announces 512 bytes, of which one comes.
+    for beginning in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let mut slow = Connection::open(https);
+        slow.write(beginning);
+        assert!(slow.is_closed(), "{beginning:?}");
+    }
+    let series = format!(
+        "portcullis_downstream_tls_handshake_errors_total{{listener=\"{https}\",reason=\"timeout\"}} 2\n"
+    );
+    wait_for("the count", || {
+        harness.admin("/metrics").body.contains(&series)
+    });
+    let answer = authority.config().get(https, "one.example", "/public/x");
+    assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
 }
 
 #[test]

@@ -179,6 +179,36 @@ fn other_upgrades_stay_here() {
     }
 }
 
+#[test]
+fn an_upgrade_is_asked_for_by_connection_and_without_a_body() {
+    let (server, heads) = upstream(web_socket);
+    let harness = Harness::with(&route(&server, "public = true"));
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    let length = inner.len();
+    for request in [
+        // RFC 9110 §7.8: without `Connection` it is about no connection.
+        format!("GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n{inner}"),
+        format!(
+            "POST /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Content-Length: {length}\r\n\r\n{inner}"
+        ),
+    ] {
+        let mut connection = harness.connect();
+        connection.write(request.as_bytes());
+        let answer = connection.read(false);
+        let head = heads.recv_timeout(PATIENCE).ok();
+        // A server that says 101 to what was no question is not believed.
+        let status = answer.as_ref().map(|answer| answer.status);
+        assert_ne!(status, Some(101), "{request}");
+        assert!(
+            !head.is_some_and(|head| head.contains("upgrade:")),
+            "{request}"
+        );
+        drop(connection);
+        assert!(heads.try_recv().is_err(), "a second request");
+    }
+}
+
 const NO_LEEWAY: &str = "end_with_token = true\n[token]\nclock_skew = \"0s\"";
 const ONE_SECOND: &str = "end_with_token = true\n[token_cache]\nmax_ttl = \"1s\"";
 

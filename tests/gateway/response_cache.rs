@@ -276,6 +276,23 @@ fn inputs_outside_of_the_key_shape_no_answer_that_is_kept() {
 }
 
 #[test]
+fn what_a_trusted_proxy_says_of_a_caller_is_not_given_to_another() {
+    let reflect = |head: &str, _| (FRESH.to_owned(), head.to_owned());
+    let origin = Origin::start(reflect);
+    let harness = origin.gateway_listening("trusted_proxies = [\"127.0.0.1\"]", PUBLIC);
+    for name in ["X-Forwarded-User", "X_Forwarded_Client_Cert"] {
+        for who in ["ann", "bob"] {
+            let answer = harness.get_with("/x", &format!("{name}: {who}\r\n"));
+            assert_eq!(status(&answer), "portcullis; fwd=bypass", "{name}");
+            assert!(answer.body.contains(who), "{}", answer.body);
+        }
+    }
+    harness.get_with("/x", "X-Forwarded-Port: evil\r\n");
+    let answer = harness.get_with("/x", "");
+    assert!(is_hit(&answer) && !answer.body.contains("evil"));
+}
+
+#[test]
 fn a_path_that_looks_static_is_like_any_other() {
     for (fields, asked) in [("", 2), ("Cache-Control: private\r\n", 2)] {
         let origin = Origin::counting(fields);
@@ -301,6 +318,40 @@ fn some_answers_are_never_kept() {
         harness.get_with("/x", "");
         harness.get_with("/x", "");
         assert_eq!(origin.asked(), 2, "{fields}");
+        assert_eq!(harness.metric("portcullis_response_cache_entries"), 0.0);
+    }
+}
+
+#[test]
+fn answers_without_an_end_or_with_two_are_never_kept() {
+    for broken in [
+        "Content-Length: 9\r\n\r\npart",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n9\r\npart",
+        "Content-Length: 4\r\nContent-Length: 5\r\n\r\npart",
+        "Content-Length: 4\r\nTransfer-Encoding: gzip\r\n\r\npart",
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\npart\r\n0\r\n\r\n",
+    ] {
+        let asked = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&asked);
+        let server = RawServer::start(move |_, mut stream| {
+            if read_head(&mut stream).is_some() {
+                *count.lock() += 1;
+                let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n";
+                let _ = stream.write_all(format!("{head}{broken}").as_bytes());
+            }
+        });
+        let harness = Harness::with(&format!(
+            "[[route]]\npath = \"/*\"\nupstream = \"http://{}\"\n{PUBLIC}\n",
+            server.address
+        ));
+        for number in 1..=2 {
+            let before = *asked.lock();
+            let mut connection = harness.connect();
+            connection.write(b"GET /x HTTP/1.1\r\nHost: api.example\r\n\r\n");
+            let _ = connection.bytes(1 << 16);
+            assert!(*asked.lock() > before, "{broken:?} {number}");
+        }
         assert_eq!(harness.metric("portcullis_response_cache_entries"), 0.0);
     }
 }
@@ -418,10 +469,15 @@ fn stale_answers_are_given_while_a_fresh_one_is_fetched() {
     // Each request has its line, and what went on behind them has none.
     let lines = harness.log(requests);
     assert_eq!(lines.len(), requests);
-    assert_eq!(lines[1]["portcullis.response_cache"], "stale");
+    assert!(lines.iter().any(is_stale));
     let counted = harness
         .metric("portcullis_http_requests_total{code=\"200\",method=\"GET\",route=\"kept\"}");
     assert_eq!(counted, requests as f64);
+}
+
+/// Lines of different connections may change places.
+fn is_stale(line: &serde_json::Value) -> bool {
+    line["portcullis.response_cache"] == "stale"
 }
 
 /// The body of `GET /` by HTTP/2 without TLS, written by hand.
@@ -477,11 +533,32 @@ fn a_fresh_answer_is_fetched_behind_http2_too() {
     assert_eq!(get_by_http2(&harness), "1");
     wait_for("the fresh one", || get_by_http2(&harness) != "1");
     let lines = harness.log(3);
-    assert_eq!(lines[1]["portcullis.response_cache"], "stale");
+    assert!(lines.iter().any(is_stale));
     for line in &lines {
         assert_eq!(line["network.protocol.version"], "2", "{line}");
     }
     assert_eq!(harness.metric("portcullis_panics_total"), 0.0);
+}
+
+#[test]
+fn what_is_fetched_in_the_background_counts_for_nobody() {
+    let fields = "Cache-Control: max-age=0, stale-while-revalidate=600\r\n";
+    for limit in ["route", "address"] {
+        let origin = Origin::counting(fields);
+        let harness = origin.gateway(&format!(
+            "{PUBLIC}\nrate_limits = [\"three\"]\n\
+             [rate_limits.three]\nrequests = 3\nper = \"1h\"\nby = \"{limit}\"\n"
+        ));
+        for asked in 1..=3 {
+            assert_eq!(harness.get_with("/x", "").status, 200, "{limit} {asked}");
+            // The last one's too, of whom nothing more is left. Until one is kept, nobody else
+            // has one fetched.
+            let done = || harness.metric("portcullis_upstream_requests_total");
+            wait_for("the fresh one", || done() == asked as f64);
+            assert_eq!(origin.asked(), asked);
+        }
+        assert_eq!(harness.get_with("/x", "").status, 429, "{limit}");
+    }
 }
 
 #[test]
@@ -694,4 +771,376 @@ fn a_reload_keeps_what_is_kept_but_not_for_others() {
     assert_eq!(harness.get("/x", "bob").body, "2");
     reload("scopes = [\"read\"]", "scopes = [\"read\", \"more\"]");
     assert_eq!(harness.get("/x", "bob").refusal().0, 403);
+}
+
+/// A folder for the disk behind the memory, which goes with the test.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("portcullis-disk-{name}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    /// `[response_cache]` with 1 MiB of memory and this much disk.
+    fn section(&self, disk: &str) -> String {
+        let path = self.0.display();
+        format!(
+            "[response_cache]\nmax_bytes = \"1MiB\"\nmax_object_bytes = \"1MiB\"\ndisk_path = \"{path}\"\n\
+             disk_max_bytes = \"{disk}\"\n"
+        )
+    }
+
+    /// The files of answers.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let inside = |path: &std::path::Path| -> Vec<std::path::PathBuf> {
+            let entries = std::fs::read_dir(path).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect()
+        };
+        let own = inside(&self.0).into_iter().filter(|path| path.is_dir());
+        own.flat_map(|path| inside(&path))
+            .filter(|path| !path.ends_with("new"))
+            .collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Ends in the number, and is this long.
+fn numbered(number: usize, length: usize) -> String {
+    let number = number.to_string();
+    "0".repeat(length - number.len()) + &number
+}
+
+/// Nearly all of the memory, in bytes.
+const HUGE: usize = 1_000_000;
+
+/// Bodies that tell their number and are 100,000 bytes long, but for `/huge`.
+fn large(fields: &'static str) -> Origin {
+    Origin::start(move |head, number| {
+        let length = if head.contains("/huge") {
+            HUGE
+        } else {
+            100_000
+        };
+        (fields.to_owned(), numbered(number, length))
+    })
+}
+
+const DISK: &str = "portcullis_response_cache_disk";
+
+fn faults(harness: &Harness, operation: &str) -> f64 {
+    harness.metric(&format!("{DISK}_faults_total{{operation=\"{operation}\"}}"))
+}
+
+/// Asks for something that leaves no room in memory for anything else, and waits until it is on the
+/// disk too: what was to be written before it has been.
+fn flood(harness: &Harness, folder: &Folder, token: &str) {
+    push_out(harness, token);
+    let is_huge = |path: &std::path::PathBuf| {
+        std::fs::metadata(path).is_ok_and(|file| file.len() > HUGE as u64)
+    };
+    wait_for("the large file", || folder.files().iter().any(is_huge));
+}
+
+fn push_out(harness: &Harness, token: &str) {
+    let answer = match token {
+        "" => harness.get_with("/huge", ""),
+        token => harness.get("/huge", token),
+    };
+    assert_eq!((answer.status, answer.body.len()), (200, HUGE));
+}
+
+#[test]
+fn what_the_memory_lets_go_of_comes_from_the_disk() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("tier");
+    let origin = large("Cache-Control: max-age=600\r\nETag: \"e\"\r\n");
+    let harness = origin.gateway(&format!("{PUBLIC}\n{}", folder.section("64MiB")));
+    let first = harness.get_with("/x", "");
+    wait_for("the file", || folder.files().len() == 1);
+    for path in folder.files() {
+        let mode =
+            |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        let bytes = std::fs::read(&path).unwrap();
+        let shown = bytes.windows(16).any(|part| part == b"0000000000000000");
+        assert!(!shown, "the body can be read on the disk");
+    }
+    flood(&harness, &folder, "");
+    let hit = harness.get_with("/x", "");
+    assert!(is_hit(&hit), "{}", status(&hit));
+    assert_eq!(
+        (&hit.body, hit.header("etag")),
+        (&first.body, Some("\"e\""))
+    );
+    assert_eq!(harness.metric(&format!("{DISK}_hits_total")), 1.0);
+    // It is in memory again.
+    assert!(is_hit(&harness.get_with("/x", "")));
+    assert_eq!(harness.metric(&format!("{DISK}_hits_total")), 1.0);
+    flood(&harness, &folder, "");
+    let asked = origin.asked();
+    let part = harness.get_with("/x", "Range: bytes=99999-\r\n");
+    assert_eq!((part.status, &*part.body), (206, "1"));
+    assert_eq!(origin.asked(), asked);
+    assert!(harness.metric("portcullis_response_cache_bytes") <= 1_048_576.0);
+    for operation in ["read", "write", "remove"] {
+        assert_eq!(faults(&harness, operation), 0.0, "{operation}");
+    }
+}
+
+#[test]
+fn the_disk_keeps_clients_apart_and_asks_for_their_permit() {
+    let folder = Folder::new("clients");
+    let origin = large(FRESH);
+    let harness = origin.gateway(&format!("{PER_CLIENT}\n{}", folder.section("64MiB")));
+    let [ann, bob] = ["ann", "bob"].map(|token| harness.get("/x", token).body);
+    assert_ne!(ann, bob);
+    wait_for("the files", || folder.files().len() == 2);
+    flood(&harness, &folder, "ann");
+    for (token, body) in [("ann", &ann), ("ann2", &ann), ("bob", &bob)] {
+        let answer = harness.get("/x", token);
+        assert!(is_hit(&answer) && answer.body == *body, "{token}");
+    }
+    flood(&harness, &folder, "ann");
+    assert_eq!(harness.get("/x", "eve").refusal().0, 403);
+    assert_eq!(harness.get("/x", "unknown").refusal().0, 401);
+}
+
+#[test]
+fn a_damaged_file_is_as_if_it_were_not_there() {
+    type Damage = fn(&std::path::Path);
+    let damages: [(&str, Damage); 5] = [
+        ("a bit", |path| {
+            let mut bytes = std::fs::read(path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }),
+        ("cut off", |path| {
+            let bytes = std::fs::read(path).unwrap();
+            std::fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+        }),
+        ("empty", |path| std::fs::write(path, "").unwrap()),
+        ("a folder", |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        }),
+        ("gone", |path| std::fs::remove_file(path).unwrap()),
+    ];
+    for (number, (what, damage)) in damages.into_iter().enumerate() {
+        let folder = Folder::new(&format!("damage-{number}"));
+        let origin = large(FRESH);
+        let harness = origin.gateway(&format!("{PUBLIC}\n{}", folder.section("64MiB")));
+        harness.get_with("/x", "");
+        wait_for("the file", || folder.files().len() == 1);
+        damage(&folder.files()[0]);
+        flood(&harness, &folder, "");
+        let answer = harness.get_with("/x", "");
+        assert_eq!(status(&answer), "portcullis; fwd=miss; stored", "{what}");
+        assert!(answer.body.ends_with("03"), "{what}");
+        assert_eq!(faults(&harness, "read"), 1.0, "{what}");
+        // And it is kept anew.
+        assert!(is_hit(&harness.get_with("/x", "")), "{what}");
+    }
+}
+
+#[test]
+fn files_of_others_are_not_taken_for_ones_own() {
+    let folder = Folder::new("swapped");
+    let origin = large(FRESH);
+    let harness = origin.gateway(&format!("{PUBLIC}\n{}", folder.section("64MiB")));
+    harness.get_with("/x", "");
+    wait_for("the first file", || folder.files().len() == 1);
+    let first = folder.files().remove(0);
+    harness.get_with("/y", "");
+    wait_for("the second file", || folder.files().len() == 2);
+    let second = folder.files().into_iter().find(|path| *path != first);
+    std::fs::copy(second.unwrap(), &first).unwrap();
+    flood(&harness, &folder, "");
+    assert!(harness.get_with("/x", "").body.ends_with("04"));
+    let hit = harness.get_with("/y", "");
+    assert!(is_hit(&hit) && hit.body.ends_with("02"));
+}
+
+#[test]
+fn the_disk_is_bounded() {
+    let folder = Folder::new("bound");
+    let origin = large(FRESH);
+    let harness = origin.gateway(&format!("{PUBLIC}\n{}", folder.section("1MiB")));
+    let size = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
+    let mut most = 0;
+    for number in 0..40 {
+        harness.get_with(&format!("/{number}"), "");
+        let held: u64 = folder.files().iter().map(size).sum();
+        assert!(held <= 1 << 20, "{held}");
+        assert!(harness.metric(&format!("{DISK}_bytes")) <= 1_048_576.0);
+        most = most.max(held);
+    }
+    assert!(most > 0);
+    // Less than one answer after a reload, which then is dropped.
+    let answer = harness.reload(|text| *text = text.replace("disk_max_bytes = \"1MiB\"", ""));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer = harness.reload(|text| *text = text.replace("disk_path", "#"));
+    assert_eq!(answer.status, 409, "{}", answer.body);
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_to_makes_nothing_wrong() {
+    let folder = Folder::new("unwritable");
+    let origin = large(FRESH);
+    let harness = origin.gateway(&format!("{PUBLIC}\n{}", folder.section("64MiB")));
+    let own = std::fs::read_dir(&folder.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_dir())
+        .unwrap();
+    std::fs::remove_dir(&own).unwrap();
+    harness.get_with("/x", "");
+    wait_for("a fault", || faults(&harness, "write") == 1.0);
+    assert!(is_hit(&harness.get_with("/x", "")));
+    push_out(&harness, "");
+    assert!(harness.get_with("/x", "").body.ends_with("03"));
+    assert_eq!(harness.metric(&format!("{DISK}_bytes")), 0.0);
+    // Somebody mended it.
+    std::fs::create_dir(&own).unwrap();
+    harness.get_with("/y", "");
+    wait_for("a file", || !folder.files().is_empty());
+}
+
+#[test]
+fn purges_and_changes_reach_the_disk() {
+    let folder = Folder::new("purge");
+    let origin = large(FRESH);
+    let harness = origin.gateway(&format!("{PUBLIC}\n{}", folder.section("64MiB")));
+    // On the disk alone.
+    let put_away = || {
+        let body = harness.get_with("/x", "").body;
+        let read = || harness.metric(&format!("{DISK}_bytes"));
+        // 25 blocks for this one; the other may be there already.
+        wait_for("the file", || {
+            read() >= 102_400.0 && folder.files().iter().any(is_small)
+        });
+        flood(&harness, &folder, "");
+        body
+    };
+    let purge = |body: &str| {
+        let length = body.len();
+        let request = format!(
+            "POST /admin/response_cache/purge HTTP/1.1\r\nHost: admin\r\n\
+             X-Portcullis-Admin: 1\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        Connection::open(harness.admin)
+            .send(request.as_bytes())
+            .body
+    };
+    let delete = || {
+        harness
+            .send("DELETE /x HTTP/1.1\r\nHost: api.example\r\n\r\n")
+            .body
+    };
+    let host = "http://api.example";
+    let url = format!("{{\"url\":\"{host}/x\"}}");
+    let prefix = format!("{{\"prefix\":\"{host}/x\"}}");
+    for (remove, expected) in [
+        (
+            &(|| purge(&url)) as &dyn Fn() -> String,
+            "{\"removed\":1}\n",
+        ),
+        (&|| purge(&prefix), "{\"removed\":1}\n"),
+        (&|| purge("{\"all\":true}"), "{\"removed\":2}\n"),
+        (&delete, ""),
+    ] {
+        let first = put_away();
+        let said = remove();
+        if !expected.is_empty() {
+            assert_eq!(said, expected);
+        }
+        wait_for("the end of the file", || {
+            !folder.files().iter().any(is_small)
+        });
+        let second = harness.get_with("/x", "");
+        assert!(!is_hit(&second) && second.body != first, "{expected}");
+        purge(&url);
+        wait_for("the end of the file", || {
+            !folder.files().iter().any(is_small)
+        });
+    }
+}
+
+fn is_small(path: &std::path::PathBuf) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.len() < 200_000)
+}
+
+#[test]
+fn a_folder_is_never_shared_and_the_dead_leave_nothing() {
+    let folder = Folder::new("shared");
+    let dead = folder.0.join("00000000000000aa");
+    std::fs::create_dir_all(&dead).unwrap();
+    std::fs::write(dead.join("0000000000000001"), "what a dead process knew").unwrap();
+    std::fs::write(dead.with_extension("lock"), "").unwrap();
+    let origin = large(FRESH);
+    let section = format!("{PUBLIC}\n{}", folder.section("64MiB"));
+    let [old, new] = [(); 2].map(|()| origin.gateway(&section));
+    assert!(!dead.exists() && !dead.with_extension("lock").exists());
+    for (number, harness) in [(1, &old), (2, &new)] {
+        assert!(
+            harness
+                .get_with("/x", "")
+                .body
+                .ends_with(&number.to_string())
+        );
+        wait_for("the file", || folder.files().len() == number);
+    }
+    for harness in [&old, &new] {
+        flood(harness, &folder, "");
+    }
+    for (body, harness) in [("1", &old), ("2", &new)] {
+        let hit = harness.get_with("/x", "");
+        assert!(is_hit(&hit) && hit.body.ends_with(body));
+    }
+}
+
+#[test]
+fn what_a_304_brings_up_to_date_is_so_on_the_disk() {
+    let folder = Folder::new("update");
+    let origin = Origin::start(|head, number| {
+        if head.to_lowercase().contains("if-none-match: \"e\"") {
+            let head = format!(
+                "HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=600\r\nX-Number: {number}\r\n\r\n"
+            );
+            return (head, String::new());
+        }
+        let age = if head.contains("/x ") { 0 } else { 600 };
+        let fields =
+            format!("Cache-Control: max-age={age}\r\nETag: \"e\"\r\nX-Number: {number}\r\n");
+        (
+            fields,
+            numbered(
+                number,
+                if head.contains("/huge") {
+                    HUGE
+                } else {
+                    100_000
+                },
+            ),
+        )
+    });
+    let harness = origin.gateway(&format!("{PUBLIC}\n{}", folder.section("64MiB")));
+    harness.get_with("/x", "");
+    wait_for("the file", || folder.files().len() == 1);
+    let old = folder.files();
+    harness.get_with("/x", "");
+    wait_for("the new file", || {
+        folder.files().len() == 1 && folder.files() != old
+    });
+    flood(&harness, &folder, "");
+    let hit = harness.get_with("/x", "");
+    assert!(is_hit(&hit), "{}", status(&hit));
+    assert_eq!(hit.header("x-number"), Some("2"));
+    assert!(hit.body.ends_with("001"));
 }

@@ -213,9 +213,17 @@ impl Harness {
         ))
     }
 
-    /// Bytes as they are, on a connection of their own.
+    /// Bytes as they are, on a connection of their own. Returns when the request has its line in the log, so
+    /// that lines stand in the order of requests; one that gets none is not waited for long.
     pub fn send(&self, request: &str) -> Answer {
-        Connection::open(self.gateway).send(request.as_bytes())
+        const LONGEST: Duration = Duration::from_millis(200);
+        let before = self.log.lines();
+        let answer = Connection::open(self.gateway).send(request.as_bytes());
+        let answered = Instant::now();
+        while self.log.lines() == before && answered.elapsed() < LONGEST {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        answer
     }
 
     pub fn connect(&self) -> Connection {
@@ -250,9 +258,7 @@ impl Harness {
 
     /// The access log so far, at least `lines` long, and what the gateway wrote to it.
     pub fn log(&self, lines: usize) -> Vec<serde_json::Value> {
-        wait_for("access-log lines", || {
-            self.log.text().lines().count() >= lines
-        });
+        wait_for("access-log lines", || self.log.lines() >= lines);
         self.log
             .text()
             .lines()
@@ -543,6 +549,11 @@ pub fn free_port() -> u16 {
 struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
+    /// Whole ones.
+    fn lines(&self) -> usize {
+        self.0.lock().iter().filter(|byte| **byte == b'\n').count()
+    }
+
     fn text(&self) -> String {
         let bytes = self.0.lock();
         // Only whole lines.

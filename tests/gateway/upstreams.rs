@@ -459,8 +459,16 @@ fn http2_without_tls() {
             format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}");
         assert_eq!(harness.send(&request).echoed().body_bytes, 200_000);
     }
+    // Nor does what a client's connection is about (CVE-2026-105299).
+    let headers = "Connection: X-Hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
+                   Proxy-Connection: keep-alive\r\nTE: trailers, gzip\r\n";
+    let echoed = harness.get_with("/x", headers).echoed();
+    for name in ["connection", "x-hop", "keep-alive", "proxy-connection"] {
+        assert!(echoed.header(name).is_empty(), "{name}");
+    }
+    assert_eq!(echoed.header("x-forwarded-for").len(), 1);
     wait_for("a check", || server.raw_log().contains("/well"));
-    for line in server.log(11) {
+    for line in server.log(12) {
         assert_eq!(
             (
                 line["network.protocol.version"].as_str(),

@@ -14,12 +14,12 @@ use std::{collections::HashMap, time::Duration};
 use http::{HeaderName, header};
 
 use super::{
+    ResponseCacheSettings,
     headers::{self, Headers},
     limits::Rates,
     problem::Place,
     response_cache,
     section::{Placed, Section},
-    settings::ResponseCacheSettings,
     upstream::{UpstreamSettings, Upstreams},
 };
 use crate::domain::{
