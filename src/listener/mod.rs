@@ -119,6 +119,14 @@ impl Control {
         self.0.closing.send_replace(true);
     }
 
+    /// Waits until a door that was closed takes no connection any more. Before that one may have been
+    /// taken from the system that is not counted yet.
+    pub async fn closed(&self) {
+        let mut accepting = self.0.accepting.subscribe();
+        // The sender is ours, so this ends only by being false.
+        let _ = accepting.wait_for(|accepting| !*accepting).await;
+    }
+
     /// Connections that are there.
     pub fn open_connections(&self) -> usize {
         self.0.open_connections()
@@ -206,6 +214,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for FrontDoor<A> {
             // A loop that panicked accepts no more, which is what is waited for.
             let _ = accepting.await;
         }
+        self.control.0.accepting.send_replace(false);
         self.control.linger().await;
         // Ends the connections on which nothing is asked.
         self.app.cleanup().await;

@@ -7,7 +7,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::upgrade;
@@ -164,6 +164,8 @@ impl Watch {
         let in_flight = self.metrics.all_in_flight();
         tracing::info!(connections = open(), in_flight, "draining");
         self.doors.gateway.close();
+        // Who is waiting in the queue of the system counts as well.
+        let _ = timeout_at(deadline, self.doors.gateway.closed()).await;
         while open() > 0 && Instant::now() < deadline {
             sleep(PAUSE).await;
         }
