@@ -224,10 +224,11 @@ class Bare(Process):
 class FeaturedBare(Process):
     """The same with what a gateway does on a plain route."""
 
-    def __init__(self, upstreams, certificate):
+    def __init__(self, upstreams, certificate, prefix=()):
         self.port, self.tls_port = free_ports(2)
         addresses = [f"127.0.0.1:{port}" for port in (self.port, *upstreams, self.tls_port)]
-        super().__init__([BINARIES / "examples/bare_proxy", "features", *addresses, *certificate], TESTED_CORE)
+        command = [BINARIES / "examples/bare_proxy", "features", *addresses, *certificate]
+        super().__init__(command, TESTED_CORE, prefix)
         wait_until(lambda: accepts(self.port) and accepts(self.tls_port), "the bare proxy")
 
 
@@ -244,7 +245,7 @@ class Portcullis(Process):
 class PlainGateway(Portcullis):
     """Portcullis with a public route, everything else on."""
 
-    def __init__(self, upstreams, certificate):
+    def __init__(self, upstreams, certificate, prefix=()):
         self.port, self.tls_port, self.admin = free_ports(3)
         self.config = tempfile.NamedTemporaryFile("w", suffix=".toml")
         servers = ", ".join(f'"http://127.0.0.1:{port}"' for port in upstreams)
@@ -259,7 +260,7 @@ class PlainGateway(Portcullis):
             )
         )
         self.config.flush()
-        super().__init__([BINARIES / "portcullis", "run", self.config.name], TESTED_CORE)
+        super().__init__([BINARIES / "portcullis", "run", self.config.name], TESTED_CORE, prefix)
         wait_until(lambda: accepts(self.port) and accepts(self.tls_port), "the gateway")
 
 

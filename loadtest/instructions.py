@@ -1,4 +1,5 @@
-"""Instructions that one whole request costs, by callgrind: steady where CPU time is not.
+"""Instructions that one whole request costs, by callgrind: steady where CPU time is not. On a hit, and
+on a route without a token over HTTP/1.1, the same over TLS, and HTTP/2.
 
 Each program runs twice, with few and with many requests on one kept connection; the difference is
 divided by the difference of the numbers, so that start and end fall out. Started by instructions.sh.
@@ -10,10 +11,12 @@ import os
 import pathlib
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 
-from bed import ROOT, Bare, Failure, Gateway, Peers, check
+from bed import ROOT, Bare, Failure, FeaturedBare, Gateway, Peers, PlainGateway, check
+from others import certificate
 
 FEW, MANY = 500, 2500
 SUBSCRIBERS = 1000
@@ -40,17 +43,25 @@ def main():
             peers, access_log="json", prefix=prefix
         ),
     }
-    costs = {}
-    peers = Peers()
+    costs, plain = {}, {}
+    peers, second = Peers(), Peers()
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            files, upstreams = certificate(folder), (peers.upstream, second.upstream)
+            for way, send in WAYS.items():
+                for kind in (FeaturedBare, PlainGateway):
+                    make = lambda prefix, kind=kind: kind(upstreams, files, prefix)
+                    plain[way, kind] = total(cost(make, send, folder))
             for name, make in kinds.items():
-                costs[name] = cost(make, peers, pathlib.Path(folder))
+                costs[name] = cost(lambda prefix, make=make: make(peers, prefix), send_hits, folder)
     except Failure as failure:
         sys.exit(f"FAILED: {failure}")
     finally:
         peers.stop()
+        second.stop()
     tell(costs)
+    tell_plain(plain)
 
 
 def tell(costs):
@@ -75,27 +86,54 @@ def tell(costs):
             print(f"{count:>10,.0f}  {place}")
 
 
-def cost(make, peers, folder):
+def tell_plain(plain):
+    print(f"\n{'bare Pingora':>14}  {'portcullis':>10}  {'ratio':>6}  a route without a token, same features")
+    for way in WAYS:
+        bare, ours = plain[way, FeaturedBare], plain[way, PlainGateway]
+        print(f"{bare:>14,.0f}  {ours:>10,.0f}  {ours / bare:>6.3f}  {way}")
+
+
+def cost(make, send, folder):
     """Instructions for each request, by place in the source."""
-    few, many = (instructions(make, peers, folder / str(count), count) for count in (FEW, MANY))
+    few, many = (instructions(make, send, folder / str(count), count) for count in (FEW, MANY))
     return {place: (many[place] - few[place]) / (MANY - FEW) for place in many}
 
 
-def instructions(make, peers, output, requests):
+def instructions(make, send, output, requests):
     os.environ["GLIBC_TUNABLES"] = HONEST_COPIES
     valgrind = ["valgrind", "--tool=callgrind", "--dump-line=yes", f"--callgrind-out-file={output}"]
-    process = make(peers, valgrind)
+    process = make(valgrind)
     try:
         if isinstance(process, Gateway):
             process.wait()
-        send(process.port, requests)
+        send(process, requests)
     finally:
         process.stop()
     return read(output)
 
 
-def send(port, requests):
-    with contextlib.closing(socket.create_connection(("127.0.0.1", port), 30)) as connection:
+def send_plain(scheme, *arguments):
+    def send(process, requests):
+        port = process.tls_port if scheme == "https" else process.port
+        command = ["h2load", "-c1", "-m1", f"-n{requests}", *arguments]
+        output = subprocess.run(
+            [*command, f"{scheme}://127.0.0.1:{port}/orders/1?page=2"],
+            capture_output=True, text=True, timeout=300,
+        ).stdout
+        check(f"{requests} 2xx" in output, f"answers that were refused, or none:\n{output}")
+
+    return send
+
+
+WAYS = {
+    "HTTP/1.1": send_plain("http", "--h1"),
+    "HTTP/1.1, TLS": send_plain("https", "--h1"),
+    "HTTP/2, TLS": send_plain("https"),
+}
+
+
+def send_hits(process, requests):
+    with contextlib.closing(socket.create_connection(("127.0.0.1", process.port), 30)) as connection:
         answers = connection.makefile("rb")
         for _ in range(requests):
             connection.sendall(REQUEST)
