@@ -72,7 +72,6 @@ def route(slug, name, upstream, version="1.0.0", more=""):
 name = "{slug}"
 path = "/{slug}/*"
 upstream = "{upstream.url}"
-sandbox_upstream = "{upstream.url}"
 api = {{ name = "{name}", version = "{version}", context = "/{slug}" }}
 {more}
 """
