@@ -158,8 +158,9 @@ impl Node {
                 false => covered(),
             };
         };
-        let (segment, tail) = match rest.split_once('/') {
-            Some((segment, tail)) => (segment, Some(tail)),
+        // Segments are short: byte by byte is the shortest way.
+        let (segment, tail) = match rest.bytes().position(|byte| byte == b'/') {
+            Some(end) => (&rest[..end], Some(&rest[end + 1..])),
             None => (rest, None),
         };
         let by_literal = || self.literals.get(segment)?.find(tail, fits);

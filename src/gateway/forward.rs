@@ -54,8 +54,10 @@ const FORWARDED: &str = "x-forwarded-";
 /// The names that are removed from every request before it goes on.
 pub struct Protected {
     /// Identity headers of all routes, and that of the gateway's own JWT: one that this route does not set must not slip through to an
-    /// upstream that trusts it.
-    identity: Box<[HeaderName]>,
+    /// upstream that trusts it. With dashes in the place of underscores.
+    identity: Box<[Box<str>]>,
+    /// What any of the names begins with.
+    first: [bool; 256],
 }
 
 impl Protected {
@@ -63,26 +65,36 @@ impl Protected {
         routes: impl Iterator<Item = &'a Route>,
         backend_jwt: Option<&BackendJwt>,
     ) -> Self {
-        let mut identity: Vec<HeaderName> = routes
-            .flat_map(|route| route.identity_headers.iter().map(|(name, _)| name.clone()))
-            .chain(backend_jwt.map(|settings| settings.header.clone()))
-            .collect();
-        identity.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        let of_routes =
+            routes.flat_map(|route| route.identity_headers.iter().map(|(name, _)| name));
+        Self::of(of_routes.chain(backend_jwt.map(|settings| &settings.header)))
+    }
+
+    fn of<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Self {
+        let mut identity: Vec<Box<str>> = names.map(|name| twin(name).into()).collect();
+        identity.sort_unstable();
         identity.dedup();
+        let mut first = [false; 256];
+        let own = identity.iter().map(|name| &**name);
+        for name in own.chain(["forwarded", "x-"]) {
+            first[first_of(name)] = true;
+        }
+        // The twin of a name with a dash there.
+        first[usize::from(b'_')] = first[usize::from(b'-')];
         Self {
             identity: identity.into(),
+            first,
         }
     }
 
     /// `is_trusted`: it comes from a proxy that is.
     fn has(&self, name: &HeaderName, is_trusted: bool) -> bool {
-        match twin(name) {
-            Cow::Borrowed(text) => is_protected(text, is_trusted) || self.identity.contains(name),
-            Cow::Owned(twin) => {
-                is_protected(&twin, is_trusted)
-                    || self.identity.iter().any(|name| name.as_str() == twin)
-            }
+        // Most names are passed over at their first letter.
+        if !self.first[first_of(name.as_str())] {
+            return false;
         }
+        let name = twin(name);
+        is_protected(&name, is_trusted) || self.identity.iter().any(|own| **own == *name)
     }
 
     /// Removes what only the gateway may say; `orphan`: also a `tracestate` that has lost its trace.
@@ -104,6 +116,10 @@ impl Protected {
     }
 }
 
+fn first_of(name: &str) -> usize {
+    name.bytes().next().unwrap_or_default().into()
+}
+
 /// Servers of the CGI kind read `X_Auth_Subject` and `X-Auth-Subject` alike.
 fn twin(name: &HeaderName) -> Cow<'_, str> {
     let text = name.as_str();
@@ -114,7 +130,6 @@ fn twin(name: &HeaderName) -> Cow<'_, str> {
 }
 
 fn is_protected(name: &str, is_trusted: bool) -> bool {
-    // `forwarded` and `x-` names: most others are passed over at their first letter.
     (name.starts_with("x-") || name == "forwarded")
         && (PROTECTED.contains(&name) || !is_trusted && name.starts_with(FORWARDED))
 }
@@ -301,9 +316,8 @@ mod tests {
 
     #[test]
     fn twins_with_underscores_are_protected_too() {
-        let protected = Protected {
-            identity: Box::from([HeaderName::from_static("x-auth-subject")]),
-        };
+        let own = ["x-auth-subject", "user_id", "_odd"].map(HeaderName::from_static);
+        let protected = Protected::of(own.iter());
         for name in [
             "x-auth-subject",
             "x_auth_subject",
@@ -312,6 +326,10 @@ mod tests {
             "x_forwarded_for",
             "forwarded",
             "x-rewrite-url",
+            "user_id",
+            "user-id",
+            "_odd",
+            "-odd",
         ] {
             for is_trusted in [false, true] {
                 assert!(protected.has(&name.parse().unwrap(), is_trusted), "{name}");
