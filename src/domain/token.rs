@@ -119,9 +119,8 @@ fn has_token_parameter(query: &str) -> bool {
     let bytes = query.as_bytes();
     // Taking the query apart costs more than everything else here, and hardly one needs it. Looking
     // byte by byte is the shortest way through a short text.
-    if !bytes.iter().any(|byte| *byte == b'%')
-        && !bytes.windows(NAME.len()).any(|part| part == NAME)
-    {
+    let may_have = bytes.contains(&b'%') || bytes.windows(NAME.len()).any(|part| part == NAME);
+    if !may_have {
         return false;
     }
     form_urlencoded::parse(bytes).any(|(name, _)| name.as_bytes() == NAME)
