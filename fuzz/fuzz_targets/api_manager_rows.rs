@@ -2,15 +2,21 @@
 
 #![no_main]
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    sync::{Arc, LazyLock},
+};
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::{
     domain::{Millis, Row, RowKind},
     feed::api_manager::{Sink, read},
     metrics::RowFault,
-    subscription::Table,
+    subscription::{Names, Table},
 };
+
+/// Names are never forgotten.
+static NAMES: LazyLock<Arc<Names>> = LazyLock::new(Arc::default);
 
 /// Gives its text in pieces of one length.
 struct Pieces<'a>(&'a [u8], usize);
@@ -55,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
     let (whole, all) = rows(kind, text, usize::MAX);
     // How the text comes changes nothing.
     assert_eq!(rows(kind, text, usize::from(*first / 6) + 1), (whole, Rows(all.0.clone())));
-    let table = Table::default();
+    let table = Table::new(Arc::clone(&NAMES));
     let good = all.0.into_iter().flatten();
     if let Some(mut load) = table.begin(kind, 1) {
         good.inspect(|row| assert_eq!(row.kind(), kind)).for_each(|row| load.put(row));

@@ -146,7 +146,7 @@ impl BackendJwt {
             .subscriber
             .and_then(|known| known.subscription.as_ref())
         {
-            say("tier", &subscribed.policy);
+            say("tier", subscribed.policy);
         }
         let key_type = about
             .subscriber

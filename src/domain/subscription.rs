@@ -295,7 +295,7 @@ impl Subscriber {
             "application_owner" => &application.owner,
             "application_tier" => &application.policy,
             "key_type" => self.key_type.word(),
-            "tier" => &self.subscription.as_ref()?.policy,
+            "tier" => self.subscription.as_ref()?.policy,
             _ => return None,
         };
         let mut encoded = Vec::with_capacity(value.len());
@@ -305,11 +305,12 @@ impl Subscriber {
 }
 
 /// The subscription by which a request is let through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscribed {
-    pub api: Arc<Api>,
+    /// The number of the API.
+    pub api: u32,
     /// The tier.
-    pub policy: Arc<str>,
+    pub policy: &'static str,
     pub state: SubscriptionState,
 }
 

@@ -90,7 +90,9 @@ impl TierBook {
 
     /// Whether this is the name of the tier without a limit, or no name at all.
     pub fn is_unlimited(name: &str) -> bool {
-        name.is_empty() || name.eq_ignore_ascii_case("Unlimited")
+        const UNLIMITED: &str = "Unlimited";
+        // Nearly all are written so, which is seen sooner.
+        name.is_empty() || name == UNLIMITED || name.eq_ignore_ascii_case(UNLIMITED)
     }
 }
 

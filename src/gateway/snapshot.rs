@@ -15,7 +15,7 @@ use crate::{
     domain::{BackendJwt, ErrorFormat, KeyType, Route, RouteTable},
     limits::{Limiters, TierCounts},
     metrics::{Metrics, RouteMetrics, Zeros},
-    subscription::Subscriptions,
+    subscription::{Sought, Subscriptions},
     upstream::Pool,
 };
 
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub(super) revocations: Arc<Revocations>,
     /// `None`: there is no source of them.
     pub(super) subscriptions: Option<Arc<Subscriptions>>,
+    /// The APIs of routes, by the positions of these.
+    apis: Box<[Option<Arc<Sought>>]>,
     pub(super) known_as: KnownAs,
     /// `None`: upstreams get none.
     pub(super) backend_jwts: Option<Box<BackendJwts>>,
@@ -72,6 +74,10 @@ impl Snapshot {
             true => Zeros::Hidden,
             false => Zeros::Of(route.methods),
         };
+        let sought = |route: &Route| {
+            let api = route.api.as_ref();
+            api.map(|api| Arc::new(Sought::new(Arc::clone(api))))
+        };
         Self {
             route_metrics: routes
                 .iter()
@@ -83,6 +89,7 @@ impl Snapshot {
             keeps_answers: routes.iter().any(|route| route.response_cache.is_some()),
             verifier: parts.verifier,
             subscriptions: parts.subscriptions,
+            apis: routes.iter().map(sought).collect(),
             known_as: parts.known_as,
             errors: parts.errors,
             tiers: Tiers::new(parts.limits.book.clone(), parts.tier_counts, &parts.routes),
@@ -102,6 +109,11 @@ impl Snapshot {
 
     pub(super) fn route(&self, position: usize) -> &Route {
         self.routes.route(position)
+    }
+
+    /// The API of the route at `position`.
+    pub(super) fn api(&self, position: usize) -> Option<&Arc<Sought>> {
+        self.apis[position].as_ref()
     }
 
     /// `None`: no route matched.

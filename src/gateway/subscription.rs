@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Snapshot, context::Context, refusal::Refusal};
 use crate::{
     config::{JwtIssuerSettings, KeyManagerSettings},
-    domain::{ApiIdentity, Denial, Grant, Outcome, Subscriber},
+    domain::{Denial, Grant, Outcome, Subscriber},
+    subscription::Sought,
 };
 
 /// As which key manager the source of subscriptions knows whoever vouches for a token: a client id is one
@@ -52,10 +53,11 @@ pub async fn check(
     grant: Option<&Grant>,
     context: &mut Context,
 ) -> Result<(), Refusal> {
-    let Some(route) = context.route.map(|route| snapshot.route(route)) else {
+    let Some(position) = context.route else {
         return Ok(());
     };
-    let denial = match &route.api {
+    let route = snapshot.route(position);
+    let denial = match snapshot.api(position) {
         None => Some(Denial::SubscriptionMissing),
         Some(api) => match look_up(snapshot, grant, api).await {
             Ok(outcome) => judge(outcome, context),
@@ -93,7 +95,7 @@ fn judge(outcome: Outcome, context: &mut Context) -> Option<Denial> {
 async fn look_up(
     snapshot: &Snapshot,
     grant: Option<&Grant>,
-    api: &Arc<ApiIdentity>,
+    api: &Arc<Sought>,
 ) -> Result<Outcome, Denial> {
     let Some(subscriptions) = &snapshot.subscriptions else {
         return Err(Denial::SubscriptionsOff);

@@ -94,6 +94,13 @@ pub fn take<'s>(
         Some(identity) => of_caller(snapshot, identity, grant, context)?,
         None => [None; 2],
     };
+    let is_counted = |claim: &Option<Claim>| claim.is_some();
+    if ![&route.api, &route.resource, &subscription, &application]
+        .into_iter()
+        .any(is_counted)
+    {
+        return Ok(None);
+    }
     // In the order of `TierKind`.
     let claims = [route.api, route.resource, subscription, application];
     let at = at(&context.started);
@@ -174,8 +181,8 @@ fn by_subscription(
     let Some((application, subscription)) = known else {
         return Ok(None);
     };
-    let tier = find(snapshot, PolicyKind::Subscription, &subscription.policy)?;
-    let (application, api) = (u128::from(application.id), u128::from(subscription.api.id));
+    let tier = find(snapshot, PolicyKind::Subscription, subscription.policy)?;
+    let (application, api) = (u128::from(application.id), u128::from(subscription.api));
     Ok(tier.map(|tier| Claim {
         kind: TierKind::Subscription,
         key: application << u32::BITS | api,
@@ -192,12 +199,14 @@ fn by_application(
         return Ok(None);
     };
     let tier = find(snapshot, PolicyKind::Application, &application.policy)?;
-    let claims = grant.claims();
-    let user = claims.text("username").or_else(|| claims.text("sub"));
-    Ok(tier.map(|tier| Claim {
-        kind: TierKind::Application,
-        key: snapshot.tiers.counts.key((application.id, user)),
-        tier,
+    Ok(tier.map(|tier| {
+        let claims = grant.claims();
+        let user = claims.text("username").or_else(|| claims.text("sub"));
+        Claim {
+            kind: TierKind::Application,
+            key: snapshot.tiers.counts.key((application.id, user)),
+            tier,
+        }
     }))
 }
 

@@ -21,6 +21,7 @@ use crate::{
     limits::{Limiters, TierCounts},
     metrics::Metrics,
     response_cache::{Bounds, ResponseCache},
+    subscription::Names,
     upstream::{self, Lookup, Pool},
 };
 
@@ -60,6 +61,8 @@ struct Base {
     seed: [u8; 32],
     response_cache: ResponseCache,
     tier_counts: Arc<TierCounts>,
+    /// Of tiers and key managers, in all sources of subscriptions.
+    names: Arc<Names>,
     revocations: Arc<Revocations>,
 }
 
@@ -108,6 +111,7 @@ impl Site {
             seed,
             response_cache,
             tier_counts: Arc::default(),
+            names: Arc::default(),
         };
         let next = base.prepare(settings, None)?;
         base.follow(&next.snapshot);
@@ -271,7 +275,7 @@ impl Base {
         let verifier = judges.verifier(&lives, &self.seed, &cache, &self.metrics);
         let known = ground.and_then(|ground| ground.supply.as_ref());
         let source = settings.subscriptions.source.as_ref();
-        let (supply, feed) = Supply::new(source, known, &self.metrics);
+        let (supply, feed) = Supply::new(source, known, &self.names, &self.metrics);
         let known_as = KnownAs::new(settings.key_manager.as_ref(), &settings.jwt_issuers);
         let fingerprint = settings.fingerprint();
         let bounds = bounds(&settings.response_cache);

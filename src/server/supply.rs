@@ -8,7 +8,7 @@ use crate::{
     config::SourceSettings,
     feed::Feed,
     metrics::Metrics,
-    subscription::{Subscriptions, Table},
+    subscription::{Names, Subscriptions, Table},
 };
 
 /// A source in use.
@@ -28,6 +28,7 @@ impl Supply {
     pub fn new(
         settings: Option<&SourceSettings>,
         known: Option<&Self>,
+        names: &Arc<Names>,
         metrics: &Arc<Metrics>,
     ) -> (Option<Self>, Option<Feeding>) {
         let Some(settings) = settings else {
@@ -36,7 +37,7 @@ impl Supply {
         if let Some(known) = known.filter(|known| known.settings == *settings) {
             return (Some(known.clone()), None);
         }
-        let table = Arc::new(Table::default());
+        let table = Arc::new(Table::new(Arc::clone(names)));
         let (feed, desk) = Feed::new(settings, &table, metrics);
         let (stop, stopped) = watch::channel(false);
         let supply = Self {

@@ -1,6 +1,12 @@
 //! APIs, by number, by name and version, and by the path that they begin with.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::{Mutex, RwLock};
@@ -14,8 +20,32 @@ const SHARDS: usize = 16;
 pub struct Apis {
     pub rows: Shelf<u32, Arc<Api>>,
     index: RwLock<Index>,
+    /// Becomes another number with each change of the index; never 0.
+    edition: AtomicU32,
     /// Held while a row and its places in the index change.
     writing: Mutex<()>,
+}
+
+/// An API as a route names it, and where one table had it last. Requests look again only when APIs have
+/// changed since.
+pub struct Sought {
+    identity: Arc<ApiIdentity>,
+    /// The edition of the index, and the number of the API.
+    last: AtomicU64,
+}
+
+impl Sought {
+    /// Is for one table only.
+    pub fn new(identity: impl Into<Arc<ApiIdentity>>) -> Self {
+        Self {
+            identity: identity.into(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    pub fn identity(&self) -> &ApiIdentity {
+        &self.identity
+    }
 }
 
 #[derive(Default)]
@@ -30,6 +60,7 @@ impl Apis {
         Self {
             rows: Shelf::new(SHARDS),
             index: RwLock::default(),
+            edition: AtomicU32::new(1),
             writing: Mutex::default(),
         }
     }
@@ -43,11 +74,12 @@ impl Apis {
         if before.as_ref() == Some(&api) {
             return true;
         }
-        let mut index = self.index.write();
-        if let Some(before) = before {
-            index.remove(&before);
-        }
-        index.insert(&api);
+        self.edit(|index| {
+            if let Some(before) = &before {
+                index.remove(before);
+            }
+            index.insert(&api);
+        });
         true
     }
 
@@ -57,7 +89,7 @@ impl Apis {
             Written::Ignored => false,
             Written::Done(None) => true,
             Written::Done(Some(before)) => {
-                self.index.write().remove(&before);
+                self.edit(|index| index.remove(&before));
                 true
             }
         }
@@ -69,9 +101,23 @@ impl Apis {
         let mut gone = Vec::new();
         let swept = self.rows.finish(list, at, |api| gone.push(Arc::clone(api)));
         for api in gone {
-            self.index.write().remove(&api);
+            self.edit(|index| index.remove(&api));
         }
         swept
+    }
+
+    /// The number of the API, as [`Apis::find`] finds it.
+    pub fn number(&self, sought: &Sought) -> Option<u32> {
+        // First, so that what is found is at least as new.
+        let edition = self.edition.load(Ordering::Acquire);
+        let (found_in, number) = halves(sought.last.load(Ordering::Relaxed));
+        if found_in == edition {
+            return Some(number);
+        }
+        let number = self.find(&sought.identity)?.id;
+        let last = u64::from(edition) << u32::BITS | u64::from(number);
+        sought.last.store(last, Ordering::Relaxed);
+        Some(number)
     }
 
     /// The API by its name and version, or else by its path and version.
@@ -89,6 +135,19 @@ impl Apis {
         };
         found.cloned()
     }
+
+    fn edit(&self, edit: impl FnOnce(&mut Index)) {
+        let mut index = self.index.write();
+        edit(&mut index);
+        let next = self.edition.load(Ordering::Relaxed).wrapping_add(1);
+        self.edition.store(next.max(1), Ordering::Release);
+    }
+}
+
+/// The upper half and the lower one.
+#[allow(clippy::cast_possible_truncation)]
+fn halves(number: u64) -> (u32, u32) {
+    ((number >> u32::BITS) as u32, number as u32)
 }
 
 impl Index {
@@ -256,6 +315,38 @@ mod tests {
         assert!(!apis.put(api(1, "Old", "1", "/old/1"), 1, Source::Change));
         assert!(apis.remove(1, 3));
         assert_eq!(find(&apis, "New", "1", Some("/new")), None);
+    }
+
+    #[test]
+    fn what_was_found_is_looked_for_again_when_apis_change() {
+        let apis = Apis::new();
+        let sought = Sought::new(ApiIdentity {
+            name: "Pizza".into(),
+            version: "1".into(),
+            context: Some("/pizza".into()),
+        });
+        let number = |change: &dyn Fn()| {
+            change();
+            let number = apis.number(&sought);
+            assert_eq!(apis.number(&sought), number);
+            assert_eq!(number, apis.find(sought.identity()).map(|api| api.id));
+            number
+        };
+        assert_eq!(number(&|| {}), None);
+        let put =
+            |id, name, at| assert!(apis.put(api(id, name, "1", "/pizza/1"), at, Source::Change));
+        assert_eq!(number(&|| put(7, "Old", 1)), Some(7));
+        assert_eq!(number(&|| put(8, "Pizza", 2)), Some(8));
+        assert_eq!(number(&|| assert!(apis.remove(8, 3))), Some(7));
+        assert_eq!(number(&|| assert!(apis.remove(7, 4))), None);
+        let mut list = apis.rows.begin(5).unwrap();
+        assert!(apis.put(api(0, "Pizza", "1", "/"), 5, list.source()));
+        assert_eq!(apis.finish(&mut list, 5), 0);
+        drop(list);
+        assert_eq!(number(&|| {}), Some(0));
+        let mut list = apis.rows.begin(6).unwrap();
+        assert_eq!(apis.finish(&mut list, 6), 1);
+        assert_eq!(number(&|| {}), None);
     }
 
     #[test]

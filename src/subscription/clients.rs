@@ -1,6 +1,43 @@
 //! Consumer keys, which several key managers may have given to different clients.
 
+use std::hash::{Hash, Hasher};
+
+use super::names::{Name, Names};
 use crate::domain::{KeyType, Millis};
+
+/// A consumer key as its keyed digest, with its key manager.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ClientKey {
+    pub digest: [u64; 2],
+    pub key_manager: At,
+}
+
+impl Hash for ClientKey {
+    /// The same for all key managers.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest[0]);
+    }
+}
+
+/// Where a client is registered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// At a key manager that the source does not name.
+    Unnamed,
+    /// At all of them, for a removal. `Unnamed` will not do, since the key may be there anew.
+    Everywhere,
+    Named(Name),
+}
+
+impl At {
+    /// `None`: there are too many names.
+    pub fn new(key_manager: &str, names: &Names) -> Option<Self> {
+        match key_manager {
+            "" => Some(Self::Unnamed),
+            name => names.number(name).map(Self::Named),
+        }
+    }
+}
 
 /// Whose a consumer key is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

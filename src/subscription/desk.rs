@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use crate::domain::ApiIdentity;
+use super::Sought;
 
 /// Questions that may wait for the source. Beyond these the answer is what the table says.
 const MOST_WAITING: usize = 256;
@@ -41,7 +41,7 @@ pub struct Question {
     pub client_id: Box<str>,
     /// Of the key manager, where there are several.
     pub key_manager: Option<Box<str>>,
-    pub api: Arc<ApiIdentity>,
+    pub api: Arc<Sought>,
     _place: Place,
 }
 
@@ -77,13 +77,8 @@ impl Desk {
 
     /// Asks the source, or waits for who has asked. Afterwards the table knows whatever the source
     /// does; false: there is nothing new in it.
-    pub async fn ask(
-        &self,
-        client_id: &str,
-        key_manager: Option<&str>,
-        api: &Arc<ApiIdentity>,
-    ) -> bool {
-        let pair = self.random.hash_one((client_id, key_manager, api));
+    pub async fn ask(&self, client_id: &str, key_manager: Option<&str>, api: &Arc<Sought>) -> bool {
+        let pair = self.pair(client_id, key_manager, api);
         if self.is_unknown(pair) {
             return false;
         }
@@ -105,13 +100,13 @@ impl Desk {
     }
 
     /// The source was asked about the pair, and the table still does not know it.
-    pub fn remember_unknown(
-        &self,
-        client_id: &str,
-        key_manager: Option<&str>,
-        api: &Arc<ApiIdentity>,
-    ) {
-        self.remember(self.random.hash_one((client_id, key_manager, api)));
+    pub fn remember_unknown(&self, client_id: &str, key_manager: Option<&str>, api: &Sought) {
+        self.remember(self.pair(client_id, key_manager, api));
+    }
+
+    fn pair(&self, client_id: &str, key_manager: Option<&str>, api: &Sought) -> Pair {
+        self.random
+            .hash_one((client_id, key_manager, api.identity()))
     }
 
     fn remember(&self, pair: Pair) {
@@ -168,13 +163,15 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ApiIdentity;
 
-    fn api() -> Arc<ApiIdentity> {
-        Arc::new(ApiIdentity {
+    fn api() -> Arc<Sought> {
+        let identity = ApiIdentity {
             name: "Pizza".into(),
             version: "1".into(),
             context: None,
-        })
+        };
+        Arc::new(Sought::new(Arc::new(identity)))
     }
 
     #[tokio::test]
@@ -238,6 +235,6 @@ mod tests {
     async fn nobody_waits_for_ever() {
         let (desk, _questions) = Desk::new(Duration::from_secs(60));
         assert!(!desk.ask("ck", None, &api()).await);
-        assert!(desk.is_unknown(desk.random.hash_one(("ck", None::<&str>, &api()))));
+        assert!(desk.is_unknown(desk.pair("ck", None, &api())));
     }
 }

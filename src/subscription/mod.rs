@@ -17,10 +17,11 @@ mod table;
 
 use std::sync::Arc;
 
-use crate::domain::{ApiIdentity, Outcome};
+use crate::domain::Outcome;
 
-pub use apis::near_names;
+pub use apis::{Sought, near_names};
 pub use desk::{Desk, Question, Questions};
+pub use names::Names;
 pub use table::{Load, Loaded, Table};
 
 /// What requests ask about subscriptions.
@@ -36,7 +37,7 @@ impl Subscriptions {
         &self,
         client_id: &str,
         key_manager: Option<&str>,
-        api: &Arc<ApiIdentity>,
+        api: &Arc<Sought>,
     ) -> Outcome {
         let known = self.table.check(client_id, key_manager, api);
         let (Outcome::Unknown(..), Some(desk)) = (&known, &self.desk) else {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::domain::Millis;
 
@@ -50,6 +50,20 @@ struct Slot<K, V> {
     from: Source,
 }
 
+/// Where a row is, if it is there. Nobody writes into the shard meanwhile.
+pub struct Open<'s, K, V, Q: ?Sized> {
+    key: &'s Q,
+    hash: u64,
+    shard: RwLockReadGuard<'s, HashTable<Slot<K, V>>>,
+}
+
+impl<K: Borrow<Q>, V, Q: Eq + ?Sized> Open<'_, K, V, Q> {
+    pub fn get(&self) -> Option<&V> {
+        let is_it = |slot: &Slot<K, V>| slot.key.borrow() == self.key;
+        self.shard.find(self.hash, is_it)?.value.as_ref()
+    }
+}
+
 /// What a row came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -84,15 +98,15 @@ impl<K: Hash + Eq, V: Ord> Shelf<K, V> {
         self.live.load(Ordering::Relaxed)
     }
 
-    pub fn get<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    /// The place of a row, held for reading.
+    pub fn open<'s, Q>(&'s self, key: &'s Q) -> Open<'s, K, V, Q>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.random.hash_one(key);
         let shard = self.shard(hash).read();
-        let slot = shard.find(hash, |slot| slot.key.borrow() == key)?;
-        slot.value.as_ref().map(read)
+        Open { key, hash, shard }
     }
 
     /// Reads all rows with the hash of `key`, each with the time of the last word about it. Without a
@@ -343,7 +357,7 @@ mod tests {
         drop(list);
         assert_eq!(shelf.gone.load(Ordering::Relaxed), 0);
         assert_eq!(shelf.put(5, 1, 20, Source::Change), Written::Ignored);
-        assert_eq!(shelf.get(&1, |value| *value), Some(7));
+        assert_eq!(shelf.open(&1).get().copied(), Some(7));
     }
 
     #[test]
@@ -359,7 +373,7 @@ mod tests {
         let mut list = shelf.begin(257).unwrap();
         assert_eq!(shelf.finish(&mut list, 257, |_| {}), 1);
         drop(list);
-        assert_eq!(shelf.get(&1, |value| *value), None);
+        assert_eq!(shelf.open(&1).get().copied(), None);
     }
 
     #[test]
@@ -369,10 +383,10 @@ mod tests {
             for value in order {
                 shelf.put(1, value, 5, Source::Change);
             }
-            assert_eq!(shelf.get(&1, |value| *value), Some(2));
+            assert_eq!(shelf.open(&1).get().copied(), Some(2));
             shelf.remove(1, 5);
             shelf.put(1, 9, 5, Source::Change);
-            assert_eq!(shelf.get(&1, |value| *value), None);
+            assert_eq!(shelf.open(&1).get().copied(), None);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::hash_map::RandomState,
-    hash::{BuildHasher, Hash, Hasher},
+    hash::BuildHasher,
+    hint::black_box,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -13,9 +14,9 @@ use hashbrown::DefaultHashBuilder;
 use parking_lot::MutexGuard;
 
 use super::{
-    apis::Apis,
-    clients::{Client, Namesakes},
-    names::{Names, Shared},
+    apis::{Apis, Sought},
+    clients::{At, Client, ClientKey, Namesakes},
+    names::{Name, Names, Shared},
     shelf::{List, Shelf, Source, Written},
 };
 use crate::domain::{
@@ -26,9 +27,6 @@ use crate::domain::{
 /// With a million rows each shard is nearly as full as it may be before it is made larger.
 const SHARDS: usize = 1280;
 const FEW_SHARDS: usize = 16;
-/// The number that stands for all key managers in a removal: more than there can be names. That of the
-/// key manager without a name will not do, since that one may have the key anew.
-const EVERYWHERE: u16 = u16::MAX;
 
 /// Everything that is known of applications, APIs and subscriptions.
 pub struct Table {
@@ -38,42 +36,23 @@ pub struct Table {
     subscriptions: Shelf<(u32, u32), Terms>,
     application_policies: Shelf<Box<str>, Arc<TierPolicy>>,
     subscription_policies: Shelf<Box<str>, Arc<TierPolicy>>,
-    /// Of tiers and key managers.
-    names: Names,
+    names: Arc<Names>,
     owners: Shared,
     digester: (RandomState, DefaultHashBuilder),
     /// Kinds of which a whole list came, one bit for each.
     loaded: AtomicU8,
 }
 
-/// A consumer key as its keyed digest, with the number of the key manager's name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct ClientKey {
-    digest: [u64; 2],
-    key_manager: u16,
-}
-
-impl Hash for ClientKey {
-    /// The same for all key managers.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.digest[0]);
-    }
-}
-
 /// What a subscription says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Terms {
     state: SubscriptionState,
-    /// The number of the tier's name.
-    policy: u16,
+    /// The tier.
+    policy: Name,
 }
 
-impl Default for Table {
-    fn default() -> Self {
-        let names = Names::default();
-        // Number 0 is "not known".
-        let none = names.number("");
-        debug_assert_eq!(none, Some(0));
+impl Table {
+    pub fn new(names: Arc<Names>) -> Self {
         Self {
             clients: Shelf::new(SHARDS),
             applications: Shelf::new(SHARDS),
@@ -87,42 +66,61 @@ impl Default for Table {
             loaded: AtomicU8::new(0),
         }
     }
-}
 
-impl Table {
     /// What is known of a client and an API. `key_manager`: the name of the one that the client is
     /// registered at, where there are several.
-    pub fn check(&self, client_id: &str, key_manager: Option<&str>, api: &ApiIdentity) -> Outcome {
+    pub fn check(&self, client_id: &str, key_manager: Option<&str>, api: &Sought) -> Outcome {
         let mut subscriber = Subscriber::default();
         let Some(client) = self.client(client_id, key_manager) else {
             return Outcome::Unknown(Missing::KeyMapping, subscriber);
         };
         subscriber.key_type = client.key_type;
-        subscriber.application = self.applications.get(&client.application, Arc::clone);
+        let id = client.application;
+        let api = self.apis.number(api);
+        let (application, terms) = match api {
+            Some(api) => self.application_and_terms(id, api),
+            None => (self.applications.open(&id).get().cloned(), None),
+        };
+        subscriber.application = application;
         if subscriber.application.is_none() {
-            return Outcome::Unknown(Missing::Application(client.application), subscriber);
+            return Outcome::Unknown(Missing::Application(id), subscriber);
         }
-        let Some(api) = self.apis.find(api) else {
+        let Some(api) = api else {
             return Outcome::Unknown(Missing::Api, subscriber);
         };
-        let key = (client.application, api.id);
-        let terms = self.subscriptions.get(&key, |terms| *terms);
-        let named = terms.and_then(|terms| Some((terms, self.names.name(terms.policy)?)));
-        let Some((terms, policy)) = named else {
-            let (application, api) = key;
+        let Some(terms) = terms else {
+            let application = id;
             return Outcome::Unknown(Missing::Subscription { application, api }, subscriber);
         };
         subscriber.subscription = Some(Subscribed {
             api,
-            policy,
+            policy: self.names.text(terms.policy),
             state: terms.state,
         });
         Outcome::Known(subscriber)
     }
 
+    /// Takes both locks before it looks for either row: no read overtakes the taking of a lock, and rows are
+    /// in no cache where there are many. So their times of waiting do not add up.
+    fn application_and_terms(
+        &self,
+        application: u32,
+        api: u32,
+    ) -> (Option<Arc<Application>>, Option<Terms>) {
+        let key = (application, api);
+        let (one, two) = (
+            self.applications.open(&application),
+            self.subscriptions.open(&key),
+        );
+        let (application, terms) = (one.get(), two.get().copied());
+        // The same holds for the count that the copy changes.
+        application.map(|application| black_box(Arc::strong_count(application)));
+        (application.cloned(), terms)
+    }
+
     /// What a tier's name means.
     pub fn policy(&self, kind: PolicyKind, name: &str) -> Option<Arc<TierPolicy>> {
-        self.policies(kind).get(name, Arc::clone)
+        self.policies(kind).open(name).get().cloned()
     }
 
     /// Whether the source says what the names of tiers mean.
@@ -237,7 +235,7 @@ impl Table {
     }
 
     fn put_client(&self, row: &KeyMapping, at: Millis, from: Source) -> bool {
-        let Some(key_manager) = self.names.number(&row.key_manager) else {
+        let Some(key_manager) = At::new(&row.key_manager, &self.names) else {
             return false;
         };
         let key = ClientKey {
@@ -245,7 +243,7 @@ impl Table {
             key_manager,
         };
         let everywhere = ClientKey {
-            key_manager: EVERYWHERE,
+            key_manager: At::Everywhere,
             ..key
         };
         let removed = || {
@@ -281,21 +279,18 @@ impl Table {
     }
 
     fn remove_client(&self, consumer_key: &str, key_manager: &str, at: Millis) -> bool {
-        let Some(key_manager) = self.names.number(key_manager) else {
-            return false;
+        let key_manager = match At::new(key_manager, &self.names) {
+            Some(At::Unnamed) => At::Everywhere,
+            Some(named) => named,
+            None => return false,
         };
-        let is_everywhere = key_manager == 0;
         let key = ClientKey {
             digest: self.digest(consumer_key),
-            key_manager: if is_everywhere {
-                EVERYWHERE
-            } else {
-                key_manager
-            },
+            key_manager,
         };
         // First, so that no older row comes in behind it.
         let mut is_news = is_done(&self.clients.remove(key, at));
-        if is_everywhere {
+        if key_manager == At::Everywhere {
             let others: Vec<ClientKey> = self.clients.alike(&key, |rows| {
                 rows.filter(|(other, client, _)| other.digest == key.digest && client.is_some())
                     .map(|(other, ..)| *other)
@@ -311,17 +306,21 @@ impl Table {
     /// The client, of this key manager where one is named.
     fn client(&self, client_id: &str, key_manager: Option<&str>) -> Option<Client> {
         let digest = self.digest(client_id);
-        let key_manager = key_manager.map(|name| self.names.find(name).unwrap_or_default());
+        // Of a name that no row has, only those count that name nobody.
+        let wanted = key_manager.map(|name| self.names.find(name));
         let key = ClientKey {
             digest,
-            key_manager: key_manager.unwrap_or_default(),
+            key_manager: At::Unnamed,
         };
         self.clients.alike(&key, |rows| {
             let mut namesakes = Namesakes::default();
             for (other, client, at) in rows.filter(|(other, ..)| other.digest == digest) {
-                let of_any = [0, EVERYWHERE].contains(&other.key_manager);
-                if of_any || key_manager.is_none_or(|wanted| wanted == other.key_manager) {
-                    namesakes.add(other.key_manager != 0, client.copied(), at);
+                let is_meant = match other.key_manager {
+                    At::Unnamed | At::Everywhere => true,
+                    At::Named(name) => wanted.is_none_or(|wanted| wanted == Some(name)),
+                };
+                if is_meant {
+                    namesakes.add(other.key_manager != At::Unnamed, client.copied(), at);
                 }
             }
             namesakes.one(key_manager.is_some())
@@ -405,6 +404,10 @@ mod tests {
     use super::*;
     use crate::domain::KeyType;
 
+    fn table() -> Table {
+        Table::new(Arc::default())
+    }
+
     fn application(id: u32, name: &str) -> Row {
         Row::Application(Application {
             id,
@@ -454,18 +457,18 @@ mod tests {
         table.apply(Change { at, what })
     }
 
-    fn identity(name: &str) -> ApiIdentity {
-        ApiIdentity {
+    fn sought(name: &str) -> Sought {
+        Sought::new(ApiIdentity {
             name: name.into(),
             version: "1.0.0".into(),
             context: None,
-        }
+        })
     }
 
     #[test]
     fn a_client_is_followed_to_its_subscription() {
-        let table = Table::default();
-        let (pizza, check) = (identity("Pizza"), |table: &Table, api: &ApiIdentity| {
+        let table = table();
+        let (pizza, check) = (sought("Pizza"), |table: &Table, api: &Sought| {
             table.check("ck", None, api)
         });
         let nothing = Subscriber::default();
@@ -500,14 +503,14 @@ mod tests {
         };
         assert_eq!(&*subscriber.application.unwrap().name, "shop");
         let subscription = subscriber.subscription.unwrap();
-        assert_eq!(&*subscription.policy, "Gold");
+        assert_eq!(subscription.policy, "Gold");
         assert_eq!(subscription.state, SubscriptionState::Unblocked);
-        assert_eq!(&*subscription.api.provider, "admin");
+        assert_eq!(subscription.api, 3);
     }
 
     #[test]
     fn a_client_is_one_of_its_key_manager() {
-        let table = Table::default();
+        let table = table();
         put(&table, 1, client("ck", "one", 1, KeyType::Production));
         put(&table, 1, client("ck", "two", 2, KeyType::Sandbox));
         let application = |key_manager| table.client("ck", key_manager).map(|c| c.application);
@@ -538,7 +541,7 @@ mod tests {
 
     #[test]
     fn what_does_not_name_its_key_manager_goes_with_the_key() {
-        let table = Table::default();
+        let table = table();
         let application = |key_manager| table.client("ck", key_manager).map(|c| c.application);
         let id = |key_manager: &str| RowId::KeyMapping {
             consumer_key: "ck".into(),
@@ -562,7 +565,7 @@ mod tests {
 
     #[test]
     fn a_key_that_was_moved_is_where_the_newest_word_says() {
-        let table = Table::default();
+        let table = table();
         let application = |key_manager| table.client("ck", key_manager).map(|c| c.application);
         put(&table, 10, client("ck", "one", 1, KeyType::Production));
         put(&table, 11, client("ck", "", 2, KeyType::Production));
@@ -581,7 +584,7 @@ mod tests {
 
     #[test]
     fn it_is_ready_when_all_that_decides_has_been_loaded() {
-        let table = Table::default();
+        let table = table();
         for (kind, ready) in [
             (RowKind::Applications, false),
             (RowKind::KeyMappings, false),
@@ -596,7 +599,7 @@ mod tests {
 
     #[test]
     fn a_list_that_breaks_off_removes_nothing() {
-        let table = Table::default();
+        let table = table();
         put(&table, 1, application(1, "one"));
         let mut load = table.begin(RowKind::Applications, 10).unwrap();
         load.put(application(2, "two"));
@@ -724,7 +727,6 @@ mod tests {
     fn state(table: &Table) -> State {
         let mut state = State::new();
         let mut add = |row: Row| state.insert(row_name(&id_of(&row)), format!("{row:?}"));
-        let name = |number| String::from(&*table.names.name(number).unwrap());
         table
             .applications
             .for_each(|_, row| drop(add(Row::Application(Application::clone(row)))));
@@ -736,7 +738,7 @@ mod tests {
             add(Row::Subscription(Subscription {
                 application: *application,
                 api: *api,
-                policy: name(terms.policy).into(),
+                policy: table.names.text(terms.policy).into(),
                 state: terms.state,
             }));
         });
@@ -748,7 +750,10 @@ mod tests {
             let consumer_key = keys.iter().find(|text| table.digest(text) == key.digest);
             add(client(
                 consumer_key.unwrap(),
-                &name(key.key_manager),
+                match key.key_manager {
+                    At::Named(name) => table.names.text(name),
+                    At::Unnamed | At::Everywhere => "",
+                },
                 row.application,
                 row.key_type,
             ));
@@ -802,7 +807,7 @@ mod tests {
     fn any_order_of_lists_and_changes_ends_in_the_state_of_the_source() {
         for seed in 0..500 {
             let mut origin = Origin::new(seed);
-            let table = Table::default();
+            let table = table();
             let (first, end) = (9_000, origin.end());
             let mut arrivals: Vec<Arrival> = origin
                 .changes
@@ -827,7 +832,7 @@ mod tests {
     fn what_got_lost_is_made_good_by_the_next_list() {
         for seed in 0..500 {
             let mut origin = Origin::new(seed);
-            let table = Table::default();
+            let table = table();
             let mut changes = origin.changes.clone();
             origin.random.shuffle(&mut changes);
             let lost = origin.random.usize(0..=changes.len());

@@ -8,7 +8,7 @@ use super::rest::{NoAnswer, Rest, Sink};
 use crate::{
     domain::{ApiIdentity, Change, Edit, Millis, Missing, Outcome, Row, RowKind},
     metrics::RowFault,
-    subscription::{Questions, Table},
+    subscription::{Questions, Sought, Table},
 };
 
 /// Questions that are put at the same time.
@@ -51,7 +51,7 @@ pub fn look_up(
     rest: &Rest,
     table: &Table,
     (client_id, key_manager): (&str, Option<&str>),
-    api: &ApiIdentity,
+    api: &Sought,
 ) -> Result<(), NoAnswer> {
     // So many things can be missing.
     const STEPS: usize = 4;
@@ -77,7 +77,7 @@ pub fn look_up(
                     |row| matches!(row, Row::Application(row) if row.id == id),
                 )
             }
-            Missing::Api => find_api(rest, table, api)?,
+            Missing::Api => find_api(rest, table, api.identity())?,
             Missing::Subscription { application, api } => {
                 let query = [
                     ("apiId", &*api.to_string()),

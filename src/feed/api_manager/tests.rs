@@ -14,7 +14,7 @@ use crate::{
     config::{EventHubSettings, TlsSettings},
     domain::{ApiIdentity, Missing, Outcome, RowKind, Secret, Subscriber},
     metrics::Metrics,
-    subscription::{Desk, Subscriptions, Table},
+    subscription::{Desk, Sought, Subscriptions, Table},
 };
 
 mod doubts;
@@ -121,12 +121,12 @@ fn rest(server: &Server) -> Rest {
     Rest::new(&settings(server), 1 << 20, metrics)
 }
 
-fn pizza(context: Option<&str>) -> ApiIdentity {
-    ApiIdentity {
+fn pizza(context: Option<&str>) -> Sought {
+    Sought::new(ApiIdentity {
         name: "PizzaShackAPI".into(),
         version: "1.0.0".into(),
         context: context.map(Into::into),
-    }
+    })
 }
 
 fn is_subscribed(table: &Table) -> bool {
@@ -154,7 +154,7 @@ struct Running {
 fn run(server: &Server) -> Running {
     let (metrics, table) = (
         Arc::new(Metrics::new().unwrap()),
-        Arc::new(Table::default()),
+        Arc::new(Table::new(Arc::default())),
     );
     let (desk, questions) = Desk::new(Duration::from_secs(60));
     let manager = ApiManager::new(&settings(server), 1 << 20, &table, questions, &metrics);
@@ -306,7 +306,7 @@ async fn an_unknown_client_is_asked_about_once() {
 #[test]
 fn what_is_missing_is_asked_for_step_by_step() {
     let server = Server::new(|target| everything(parts(target).0));
-    let (rest, table) = (rest(&server), Table::default());
+    let (rest, table) = (rest(&server), Table::new(Arc::default()));
     look_up(&rest, &table, ("CK", None), &pizza(Some("/pizzashack"))).unwrap();
     assert!(is_subscribed(&table));
     let targets = server.targets();
@@ -346,7 +346,7 @@ fn what_is_asked_for_after_a_list_is_newer() {
 fn what_was_not_asked_for_is_not_taken() {
     // A server that does not know the parameter.
     let server = Server::new(|target| everything(parts(target).0));
-    let (rest, table) = (rest(&server), Table::default());
+    let (rest, table) = (rest(&server), Table::new(Arc::default()));
     look_up(&rest, &table, ("other", None), &pizza(None)).unwrap();
     let nobody = Outcome::Unknown(Missing::KeyMapping, Subscriber::default());
     assert_eq!(table.check("CK", None, &pizza(None)), nobody);

@@ -87,7 +87,7 @@ fn about(subscriber: &Subscriber) -> impl Iterator<Item = (&'static str, &str)> 
             "portcullis.application",
             application.map(|known| &*known.name),
         ),
-        ("portcullis.tier", subscription.map(|known| &*known.policy)),
+        ("portcullis.tier", subscription.map(|known| known.policy)),
         (
             "portcullis.key_type",
             application.map(|_| subscriber.key_type.word()),

@@ -58,7 +58,7 @@ async fn what_may_have_been_misunderstood_is_a_doubt() {
         (message("API_DELETE", &event(u64::MAX)), true),
         (b"hello".to_vec(), true),
     ] {
-        let (table, resync) = (Arc::new(Table::default()), Resync::default());
+        let (table, resync) = (Arc::new(Table::new(Arc::default())), Resync::default());
         assert!(table.load(RowKind::Apis, [], now - 7_000).is_some());
         let clock = Arc::default();
         let notifications = Notifications::new(&table, resync.clone(), clock, "carbon.super");
@@ -77,7 +77,7 @@ async fn what_may_have_been_misunderstood_is_a_doubt() {
 async fn an_event_ahead_of_its_time_hides_nothing() {
     let server = Server::new(|target| everything(parts(target).0));
     let rest = rest(&server);
-    let table = Arc::new(Table::default());
+    let table = Arc::new(Table::new(Arc::default()));
     for kind in RowKind::ALL {
         assert!(table.load(kind, [], 1).is_some());
     }
