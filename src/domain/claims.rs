@@ -1,6 +1,6 @@
 //! What an answer says, member by member, ready to go into headers.
 
-use std::{fmt, ops::Range};
+use std::{fmt, num::NonZeroU32, ops::Range};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -13,26 +13,35 @@ pub const MAX_CLAIM_BYTES: usize = 8 * 1024;
 /// The members of an answer in a form that can go into a header: strings as they are, everything
 /// else as JSON; bytes that a header may not carry, and `%`, are percent-encoded. All of them share
 /// one buffer, so a header value is a reference to it, not a copy.
-pub struct Claims {
-    /// Name, value, name, value …
-    text: Bytes,
-    /// Where each name and each value ends. The top bit of a value's end: it is JSON and no string.
-    ends: Box<[u32]>,
-}
+///
+/// The buffer: name, value, name, value …; what else was kept; for each claim where its name and where its
+/// value ends, in four bytes each; the length of all these ends in four bytes.
+pub struct Claims(Bytes);
 
+/// The top bit of a value's end: it is JSON and no string.
 const JSON: u32 = 1 << 31;
+/// Bytes of an end.
+const END: usize = size_of::<u32>();
 
-/// A part of the claims' text.
+/// A part of the claims' buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
     start: u32,
-    end: u32,
+    /// One more than its end.
+    beyond: NonZeroU32,
 }
 
-impl Claims {
+/// Claims, and what shall be kept with them.
+pub struct Draft {
+    text: Vec<u8>,
+    /// Of each claim its name's and its value's.
+    ends: Vec<[u32; 2]>,
+}
+
+impl Draft {
     pub fn new(members: &[(String, Value)]) -> Self {
         let mut text = Vec::new();
-        let mut ends = Vec::with_capacity(2 * members.len());
+        let mut ends = Vec::with_capacity(members.len());
         for (name, value) in members {
             if value.is_null() {
                 continue;
@@ -54,35 +63,58 @@ impl Claims {
                 text.truncate(start);
                 continue;
             }
-            ends.extend([offset(middle), offset(text.len()) | kind]);
+            ends.push([offset(middle), offset(text.len()) | kind]);
         }
-        Self {
-            // An exact allocation, shared from the start: slices of it cost a reference count.
-            text: Bytes::from(text.into_boxed_slice()),
-            ends: ends.into(),
-        }
+        Self { text, ends }
     }
 
+    /// The place of `text`: in the value of this name, where it stands there as it is, or else among what
+    /// is kept beside the claims.
+    pub fn keep(&mut self, name: &str, text: &str) -> Span {
+        let stands = find(&self.text, self.ends.iter().copied(), name)
+            .filter(|value| self.text[value.range()] == *text.as_bytes());
+        stands.unwrap_or_else(|| self.keep_apart(text))
+    }
+
+    /// Keeps `text` beside the claims.
+    pub fn keep_apart(&mut self, text: &str) -> Span {
+        let start = offset(self.text.len());
+        self.text.extend_from_slice(text.as_bytes());
+        Span::new(start, offset(self.text.len()))
+    }
+
+    pub fn finish(self) -> Claims {
+        let Self { mut text, ends } = self;
+        let ends = ends.as_flattened();
+        let length = offset(ends.len() * END);
+        text.reserve_exact((ends.len() + 1) * END);
+        let ends = ends.iter().chain([&length]);
+        text.extend(ends.flat_map(|end| end.to_le_bytes()));
+        // An exact allocation, shared from the start: slices of it cost a reference count.
+        Claims(Bytes::from(text.into_boxed_slice()))
+    }
+}
+
+impl Claims {
     /// The claim as it goes into a header.
     pub fn header(&self, name: &str) -> Option<HeaderValue> {
-        let span = self.find(name)?;
-        HeaderValue::from_maybe_shared(self.text.slice(span.range())).ok()
+        let span = find(&self.0, self.ends(), name)?;
+        HeaderValue::from_maybe_shared(self.0.slice(span.range())).ok()
     }
 
     /// The claim as text, encoded as in [`Claims::header`].
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.read(self.find(name)?)
+        self.read(find(&self.0, self.ends(), name)?)
     }
 
     /// Names and encoded values, in the order of the answer.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.spans()
-            .filter_map(|(name, value)| Some((self.read(name)?, self.read(value)?)))
+        spans(self.ends()).filter_map(|(name, value)| Some((self.read(name)?, self.read(value)?)))
     }
 
     /// Names and values as they were before they were encoded.
     pub fn values(&self) -> impl Iterator<Item = (&str, Value)> {
-        let kinds = self.ends.chunks_exact(2).map(|ends| ends[1] & JSON != 0);
+        let kinds = self.ends().map(|[_, value]| value & JSON != 0);
         self.iter()
             .zip(kinds)
             .filter_map(|((name, text), is_json)| {
@@ -95,42 +127,60 @@ impl Claims {
             })
     }
 
-    pub fn find(&self, name: &str) -> Option<Span> {
-        self.spans()
-            .find(|(span, _)| self.text[span.range()] == *name.as_bytes())
-            .map(|(_, value)| value)
-    }
-
-    fn spans(&self) -> impl Iterator<Item = (Span, Span)> {
-        let mut start = 0;
-        self.ends.chunks_exact(2).map(move |ends| {
-            let name = Span {
-                start,
-                end: ends[0],
-            };
-            let value = Span {
-                start: ends[0],
-                end: ends[1] & !JSON,
-            };
-            start = value.end;
-            (name, value)
-        })
-    }
-
     pub fn read(&self, span: Span) -> Option<&str> {
-        std::str::from_utf8(&self.text[span.range()]).ok()
+        std::str::from_utf8(self.bytes(span)).ok()
+    }
+
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.0[span.range()]
     }
 
     pub fn size(&self) -> usize {
         /// Bytes that the text's reference count takes.
         const SHARED: usize = 32;
-        self.text.len() + SHARED + size_of_val(&*self.ends)
+        self.0.len() + SHARED
+    }
+
+    /// Where names and values end.
+    fn ends(&self) -> impl Iterator<Item = [u32; 2]> {
+        let (rest, length) = self.0.split_last_chunk().unwrap_or((&[], &[0; END]));
+        let (_, ends) = rest.split_at(rest.len() - u32::from_le_bytes(*length) as usize);
+        let (ends, _) = ends.as_chunks::<END>();
+        let (pairs, _) = ends.as_chunks();
+        pairs
+            .iter()
+            .map(|pair: &[_; 2]| pair.map(u32::from_le_bytes))
     }
 }
 
+/// The value of this name.
+fn find(text: &[u8], ends: impl Iterator<Item = [u32; 2]>, name: &str) -> Option<Span> {
+    spans(ends)
+        .find(|(span, _)| text[span.range()] == *name.as_bytes())
+        .map(|(_, value)| value)
+}
+
+/// Names and values.
+fn spans(ends: impl Iterator<Item = [u32; 2]>) -> impl Iterator<Item = (Span, Span)> {
+    let mut start = 0;
+    ends.map(move |[middle, end]| {
+        let end = end & !JSON;
+        let both = (Span::new(start, middle), Span::new(middle, end));
+        start = end;
+        both
+    })
+}
+
 impl Span {
+    fn new(start: u32, end: u32) -> Self {
+        Self {
+            start,
+            beyond: NonZeroU32::MIN.saturating_add(end),
+        }
+    }
+
     fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
+        self.start as usize..self.beyond.get() as usize - 1
     }
 }
 

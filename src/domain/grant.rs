@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     UnixSeconds,
-    claims::{Claims, Span},
+    claims::{Claims, Draft, Span},
     jwt::VouchedBy,
     members::{self, MAX_MEMBERS, Members},
 };
@@ -22,13 +22,14 @@ pub enum Verdict {
 /// everything here may be absent.
 ///
 /// A hundred thousand of these are kept, so the text of the answer is held once: what policy reads
-/// of it are places in [`Claims`].
+/// of it are places in [`Claims`]. Where these hold it in another form (an array, or with characters
+/// that no header can carry) it is kept beside them.
 #[derive(Debug)]
 pub struct Grant {
     claims: Claims,
-    scope: Text,
-    issuer: Text,
-    client: Text,
+    scope: Option<Span>,
+    issuer: Option<Span>,
+    client: Option<Span>,
     audience: Audience,
     expires_at: Option<Seconds>,
     not_before: Option<Seconds>,
@@ -38,21 +39,10 @@ pub struct Grant {
     vouched_by: Option<Arc<VouchedBy>>,
 }
 
-/// A string of the answer.
-#[derive(Debug)]
-enum Text {
-    Absent,
-    /// As it stands in the claims.
-    Claim(Span),
-    /// Where the claims hold it in another form: an array, or with characters that no header can
-    /// carry.
-    Own(Box<str>),
-}
-
 #[derive(Debug)]
 enum Audience {
-    One(Text),
-    Many(Box<[Box<str>]>),
+    One(Option<Span>),
+    Many(Box<[Span]>),
 }
 
 /// A time in eight bytes, with room for "none".
@@ -114,19 +104,6 @@ impl Verdict {
     }
 }
 
-impl Text {
-    /// `text` by its place under `name`, where it stands there as it is.
-    fn new(claims: &Claims, name: &str, text: Option<Cow<'_, str>>) -> Self {
-        let Some(text) = text else {
-            return Text::Absent;
-        };
-        match claims.find(name) {
-            Some(span) if claims.read(span) == Some(&*text) => Text::Claim(span),
-            _ => Text::Own(text.into()),
-        }
-    }
-}
-
 impl Grant {
     /// What a token says by its members; `vouched_by` if they are signed.
     ///
@@ -137,18 +114,19 @@ impl Grant {
         vouched_by: Option<Arc<VouchedBy>>,
     ) -> Result<Self, BadAnswer> {
         let get = |name: &str| members::get(members, name);
-        let claims = Claims::new(members);
+        let mut draft = Draft::new(members);
         let scope = scope(get("scope"))?;
+        let issuer = text("iss", get("iss"))?;
         Ok(Self {
-            scope: Text::new(&claims, "scope", scope),
-            issuer: Text::new(&claims, "iss", text("iss", get("iss"))?.map(Cow::Borrowed)),
-            client: client(&claims, get),
-            audience: audience(&claims, get("aud"))?,
+            scope: scope.map(|scope| draft.keep("scope", &scope)),
+            issuer: issuer.map(|issuer| draft.keep("iss", issuer)),
+            client: client(get).map(|(name, client)| draft.keep(name, client)),
+            audience: audience(&mut draft, get("aud"))?,
             expires_at: time("exp", get("exp"))?.map(Seconds::new),
             not_before: time("nbf", get("nbf"))?.map(Seconds::new),
             issued_at: time("iat", get("iat"))?.map(Seconds::new),
             bearer_access_token: is_bearer_access_token(get)?,
-            claims,
+            claims: draft.finish(),
             vouched_by,
         })
     }
@@ -188,37 +166,36 @@ impl Grant {
 
     /// Whether `scope` is among the token's scopes (RFC 6749 §3.3: separated by spaces, exact).
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.scope().split(' ').any(|have| have == scope)
+        // As bytes: on every request, so that nothing is looked at twice.
+        let have = self.scope.map_or(&[][..], |span| self.claims.bytes(span));
+        have.split(|byte| *byte == b' ')
+            .any(|have| *have == *scope.as_bytes())
     }
 
     /// The scopes as one string, separated by spaces.
     pub fn scope(&self) -> &str {
-        self.read(&self.scope).unwrap_or_default()
+        self.read(self.scope).unwrap_or_default()
     }
 
     pub fn issuer(&self) -> Option<&str> {
-        self.read(&self.issuer)
+        self.read(self.issuer)
     }
 
     /// Whom the token was given to: `client_id`, or `azp` as OpenID Connect and JWTs have it.
     pub fn client_id(&self) -> Option<&str> {
-        self.read(&self.client)
+        self.read(self.client)
     }
 
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        let (one, many) = match &self.audience {
-            Audience::One(text) => (self.read(text), [].as_slice()),
-            Audience::Many(many) => (None, &**many),
+        let names = match &self.audience {
+            Audience::One(name) => name.as_slice(),
+            Audience::Many(names) => names,
         };
-        one.into_iter().chain(many.iter().map(Box::as_ref))
+        names.iter().filter_map(|name| self.claims.read(*name))
     }
 
-    fn read<'a>(&'a self, text: &'a Text) -> Option<&'a str> {
-        match text {
-            Text::Absent => None,
-            Text::Claim(span) => self.claims.read(*span),
-            Text::Own(text) => Some(text),
-        }
+    fn read(&self, text: Option<Span>) -> Option<&str> {
+        self.claims.read(text?)
     }
 
     /// Every member of the answer, known or not, as header values.
@@ -228,23 +205,11 @@ impl Grant {
 
     /// Bytes that this grant holds, for the bound of the token cache.
     pub fn size(&self) -> usize {
-        let own = |text: &Text| match text {
-            Text::Own(text) => text.len(),
-            Text::Absent | Text::Claim(_) => 0,
+        let audience = match &self.audience {
+            Audience::One(_) => 0,
+            Audience::Many(names) => size_of_val(&**names),
         };
-        let audience: usize = match &self.audience {
-            Audience::One(text) => own(text),
-            Audience::Many(many) => many
-                .iter()
-                .map(|name| size_of::<Box<str>>() + name.len())
-                .sum(),
-        };
-        size_of::<Self>()
-            + own(&self.scope)
-            + own(&self.issuer)
-            + own(&self.client)
-            + audience
-            + self.claims.size()
+        size_of::<Self>() + audience + self.claims.size()
     }
 }
 
@@ -285,34 +250,34 @@ fn scope(value: Option<&Value>) -> Result<Option<Cow<'_, str>>, BadAnswer> {
 }
 
 /// `aud` is a string or an array of them (RFC 7519 §4.1.3).
-fn audience(claims: &Claims, value: Option<&Value>) -> Result<Audience, BadAnswer> {
+fn audience(draft: &mut Draft, value: Option<&Value>) -> Result<Audience, BadAnswer> {
     match value {
-        Some(Value::Array(_)) => strings("aud", value).map(Audience::Many),
+        Some(Value::Array(_)) => {
+            let names = strings("aud", value)?;
+            let names = names.into_iter().map(|name| draft.keep_apart(name));
+            Ok(Audience::Many(names.collect()))
+        }
         one => {
-            let one = text("aud", one)?.map(Cow::Borrowed);
-            Ok(Audience::One(Text::new(claims, "aud", one)))
+            let one = text("aud", one)?;
+            Ok(Audience::One(one.map(|name| draft.keep("aud", name))))
         }
     }
 }
 
 /// The client by whichever name it goes; one of another type, or an empty one, is none.
-fn client<'a>(claims: &Claims, get: impl Fn(&str) -> Option<&'a Value>) -> Text {
-    let named = ["client_id", "azp"].into_iter().find_map(|name| {
+fn client<'a>(get: impl Fn(&str) -> Option<&'a Value>) -> Option<(&'static str, &'a str)> {
+    ["client_id", "azp"].into_iter().find_map(|name| {
         let text = get(name)?.as_str().filter(|text| !text.is_empty())?;
         Some((name, text))
-    });
-    match named {
-        Some((name, text)) => Text::new(claims, name, Some(Cow::Borrowed(text))),
-        None => Text::Absent,
-    }
+    })
 }
 
 /// An array of strings.
-fn strings(member: &'static str, value: Option<&Value>) -> Result<Box<[Box<str>]>, BadAnswer> {
+fn strings<'a>(member: &'static str, value: Option<&'a Value>) -> Result<Vec<&'a str>, BadAnswer> {
     match value {
         Some(Value::Array(list)) => list
             .iter()
-            .map(|item| item.as_str().map(Box::from))
+            .map(Value::as_str)
             .collect::<Option<_>>()
             .ok_or(BadAnswer::WrongType(member)),
         _ => Err(BadAnswer::WrongType(member)),

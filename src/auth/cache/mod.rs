@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn an_entry_costs_no_more_than_its_budget() {
         assert!(
-            ENTRY_OVERHEAD + size_of::<Grant>() <= 400,
+            ENTRY_OVERHEAD + size_of::<Grant>() <= 256,
             "{ENTRY_OVERHEAD} + {}",
             size_of::<Grant>()
         );
