@@ -18,7 +18,7 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// A caller's access token, borrowed from the request. Prints nothing. It is passed to the key
 /// manager and to nobody else (ARCHITECTURE.md, invariant 3).
 #[derive(Clone, Copy)]
-pub struct AccessToken<'a>(&'a str);
+pub struct AccessToken<'a>(&'a [u8]);
 
 impl<'a> AccessToken<'a> {
     /// Checks that `token` is a `b64token` (RFC 6750 §2.1) of bearable length.
@@ -34,15 +34,16 @@ impl<'a> AccessToken<'a> {
             .position(|byte| !B64TOKEN[*byte as usize])
             .unwrap_or(token.len());
         let well_formed = body > 0 && token[body..].iter().all(|byte| *byte == b'=');
-        match std::str::from_utf8(token) {
-            Ok(text) if well_formed => Ok(Self(text)),
-            _ => Err(Denial::MalformedToken),
+        match well_formed {
+            true => Ok(Self(token)),
+            false => Err(Denial::MalformedToken),
         }
     }
 
     /// The token itself, for the introspection request.
     pub fn expose(&self) -> &'a str {
-        self.0
+        // All of it is ASCII. Most tokens are only digested, so nothing is looked at twice before.
+        std::str::from_utf8(self.0).unwrap_or_default()
     }
 }
 
@@ -207,7 +208,7 @@ impl TokenDigester {
     }
 
     pub fn digest(&self, token: AccessToken<'_>) -> TokenKey {
-        let tag = hmac::sign(&self.0, token.0.as_bytes());
+        let tag = hmac::sign(&self.0, token.0);
         let mut key = [0; 32];
         key.copy_from_slice(tag.as_ref());
         TokenKey(key)

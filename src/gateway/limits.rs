@@ -10,7 +10,7 @@ use pingora::{
 use super::{Snapshot, context::Context};
 use crate::{
     config::{LimitSettings, TierSettings},
-    domain::{By, Denial, Grant, RateLimitId, Route, RouteTable, SizeLimits},
+    domain::{By, Denial, Grant, RateLimitId, Route, RouteTable, SizeLimits, TokenKey},
     limits::{Key, Limiters, Standing, address_key},
 };
 
@@ -116,19 +116,20 @@ pub fn by_others(
         return Ok(());
     };
     let limits = &snapshot.limits;
-    let client = grant.and_then(|grant| client_key(grant, context));
+    let token = context.token;
+    let client = || grant.and_then(|grant| client_key(grant, token));
     let others = limits.routes[position].others.iter();
     let others = others.filter_map(|limiter| {
         let key = match limits.limiters.get(*limiter).by() {
             By::Route => Some(Key::Text(&snapshot.route(position).name)),
             // Nobody is known on a public route.
-            By::ClientId => client,
+            By::ClientId => client(),
             By::Address => None,
         };
         Some((*limiter, key?))
     });
     let tier = match (&limits.tiers, grant) {
-        (Some(tiers), Some(grant)) => tier_of(tiers, grant).map(|id| id.0).zip(client),
+        (Some(tiers), Some(grant)) => tier_of(tiers, grant).map(|id| id.0).zip(client()),
         _ => None,
     };
     if let Err(denial) = take_all(snapshot, others.chain(tier), context) {
@@ -150,8 +151,8 @@ fn tier_of(tiers: &TierSettings, grant: &Grant) -> Option<RateLimitId> {
     found.map(|(_, id)| *id).or(tiers.default)
 }
 
-fn client_key<'g>(grant: &'g Grant, context: &Context) -> Option<Key<'g>> {
-    match (grant.claims().text("client_id"), &context.token) {
+fn client_key(grant: &Grant, token: Option<TokenKey>) -> Option<Key<'_>> {
+    match (grant.claims().text("client_id"), token) {
         (Some(client), _) => Some(Key::Text(client)),
         (None, Some(token)) => Some(Key::Number(token.number())),
         (None, None) => None,
