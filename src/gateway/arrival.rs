@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Version;
 use pingora::proxy::Session;
 
 use super::{
@@ -20,7 +21,8 @@ impl Gateway {
     pub fn arrive(&self, session: &mut Session, context: &mut Context) {
         let header = session.req_header_mut();
         request::join_cookies(header);
-        request::forget_upgrade(header);
+        // HTTP/2 knows no such header (RFC 9113 §8.2.2).
+        context.is_upgrade = request::keep_upgrade(header) && header.version != Version::HTTP_2;
         context.caller = Caller::of(session);
         context.begin(caller::begin(session));
         let parent = session.req_header().headers.get(TRACEPARENT);

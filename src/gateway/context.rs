@@ -33,6 +33,8 @@ pub struct Context {
     /// There were too many requests when this one came.
     pub is_shed: bool,
     pub method: KnownMethod,
+    /// It asks for another protocol.
+    pub is_upgrade: bool,
     /// Of the body, where the request says it.
     pub content_length: Option<u64>,
     /// Position in the routing table.
@@ -116,6 +118,7 @@ impl Context {
             passage: None,
             is_shed: false,
             method: KnownMethod::Other,
+            is_upgrade: false,
             content_length: None,
             route: None,
             trace: TraceContext::NONE,

@@ -222,7 +222,7 @@ impl ProxyHttp for Gateway {
         let mut peer = attempt::choose(session, context, route, now)?;
         grpc::limit_wait(&mut peer, session.req_header());
         token_end::watch(&mut peer, session, context, &self.current)?;
-        upgrade::attach(&mut peer, session.req_header(), context);
+        upgrade::attach(&mut peer, context);
         Ok(peer)
     }
 

@@ -14,11 +14,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::{Version, header};
 use pingora::{
     Error, ErrorType, OrErr,
     connectors::L4Connect,
-    http::RequestHeader,
     protocols::l4::{
         socket::SocketAddr,
         stream::Stream,
@@ -41,9 +39,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Gives an upgrade a connection to `peer` that nobody else uses, and that ends with its token if that
 /// is asked for.
-pub fn attach(peer: &mut HttpPeer, request: &RequestHeader, context: &Context) {
-    // HTTP/2 knows no such header (RFC 9113 §8.2.2).
-    if request.version == Version::HTTP_2 || !request.headers.contains_key(header::UPGRADE) {
+pub fn attach(peer: &mut HttpPeer, context: &Context) {
+    if !context.is_upgrade {
         return;
     }
     peer.group_key ^= fastrand::u64(1..);
