@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{SourcePlace, SourceSettings},
-    metrics::Metrics,
+    metrics::{Metrics, SourceHealth},
     subscription::{Desk, Table},
 };
 
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Feed {
     source: Source,
     table: Arc<Table>,
-    metrics: Arc<Metrics>,
+    health: Arc<SourceHealth>,
 }
 
 enum Source {
@@ -37,24 +37,25 @@ impl Feed {
     pub fn new(
         settings: &SourceSettings,
         table: &Arc<Table>,
+        health: &Arc<SourceHealth>,
         metrics: &Arc<Metrics>,
     ) -> (Self, Option<Desk>) {
         let mut desk = None;
         let most = settings.max_bytes;
         let source = match &settings.place {
-            SourcePlace::File(path) => Source::File(File::new(path.clone(), most, table, metrics)),
-            SourcePlace::Url(url) => Source::Address(Address::new(url, most, table, metrics)),
+            SourcePlace::File(path) => Source::File(File::new(path.clone(), most, table, health)),
+            SourcePlace::Url(url) => Source::Address(Address::new(url, most, table, health)),
             SourcePlace::EventHub(hub) => {
                 let (open, questions) = Desk::new(UNKNOWN_TTL);
                 desk = Some(open);
-                let manager = ApiManager::new(hub, most, table, questions, metrics);
+                let manager = ApiManager::new(hub, most, (table, health), questions, metrics);
                 Source::ApiManager(Box::new(manager))
             }
         };
         let feed = Self {
             source,
             table: Arc::clone(table),
-            metrics: Arc::clone(metrics),
+            health: Arc::clone(health),
         };
         (feed, desk)
     }
@@ -66,7 +67,7 @@ impl Feed {
             loop {
                 ticks.tick().await;
                 let rows = |kind| self.table.count(kind);
-                self.metrics.subscriptions.observe(rows);
+                self.health.observe(rows);
             }
         };
         let work = async {

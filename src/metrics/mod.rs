@@ -37,7 +37,7 @@ pub use listeners::{DownstreamMetrics, ListenerMetrics};
 pub use rate::RateLimitMetrics;
 pub use response_cache::{CacheResult, DiskMetrics, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics, Zeros};
-pub use subscriptions::{ClientFault, SubscriptionMetrics};
+pub use subscriptions::{ClientFault, SourceHealth, SubscriptionMetrics};
 pub use totals::{IssuerCounts, ListenerCounts, RouteCounts, Times, Totals, UpstreamCounts};
 pub use upstream::{AddressMetrics, UpstreamMetrics};
 

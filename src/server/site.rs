@@ -116,6 +116,7 @@ impl Site {
         let next = base.prepare(settings, None)?;
         base.follow(&next.snapshot);
         base.metrics.reload.in_force(&next.fingerprint);
+        Supply::show(next.ground.supply.as_ref(), None, &base.metrics);
         Ok(Self {
             current: Current {
                 snapshot: Arc::new(ArcSwap::from_pointee(next.snapshot)),
@@ -186,6 +187,8 @@ impl Site {
         self.current.readiness.store(Arc::new(readiness));
         self.events.follow(next.events);
         let before = std::mem::replace(&mut self.ground, Arc::new(next.ground));
+        let supplies = (self.ground.supply.as_ref(), before.supply.as_ref());
+        Supply::show(supplies.0, supplies.1, &self.base.metrics);
         before.judges.retire_all_but(&self.ground.judges);
         while self.tasks.try_join_next().is_some() {}
         Ok(())

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     config::SourceSettings,
     feed::Feed,
-    metrics::Metrics,
+    metrics::{Metrics, SourceHealth},
     subscription::{Names, Subscriptions, Table},
 };
 
@@ -38,11 +38,16 @@ impl Supply {
             return (Some(known.clone()), None);
         }
         let table = Arc::new(Table::new(Arc::clone(names)));
-        let (feed, desk) = Feed::new(settings, &table, metrics);
+        let health = Arc::new(SourceHealth::new(metrics));
+        let (feed, desk) = Feed::new(settings, &table, &health, metrics);
         let (stop, stopped) = watch::channel(false);
         let supply = Self {
             settings: settings.clone(),
-            subscriptions: Arc::new(Subscriptions { table, desk }),
+            subscriptions: Arc::new(Subscriptions {
+                table,
+                desk,
+                health,
+            }),
             stop: Arc::new(stop),
         };
         (Some(supply), Some(Feeding(feed, stopped)))
@@ -50,6 +55,17 @@ impl Supply {
 
     pub fn is_ready(&self) -> bool {
         self.subscriptions.table.is_ready()
+    }
+
+    /// Metrics show `next` from now on.
+    pub fn show(next: Option<&Self>, before: Option<&Self>, metrics: &Metrics) {
+        if let Some(before) = before {
+            before.subscriptions.health.show(false);
+        }
+        match next {
+            Some(next) => next.subscriptions.health.show(true),
+            None => metrics.subscriptions.clear(),
+        }
     }
 
     pub fn stop(&self) {

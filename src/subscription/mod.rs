@@ -17,7 +17,7 @@ mod table;
 
 use std::sync::Arc;
 
-use crate::domain::Outcome;
+use crate::{domain::Outcome, metrics::SourceHealth};
 
 pub use apis::{Sought, near_names};
 pub use desk::{Desk, Question, Questions};
@@ -29,6 +29,8 @@ pub struct Subscriptions {
     pub table: Arc<Table>,
     /// `None`: the source says everything that it knows by itself.
     pub desk: Option<Desk>,
+    /// How it is with their source.
+    pub health: Arc<SourceHealth>,
 }
 
 impl Subscriptions {

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use portcullis::demo::Reply;
 
-use crate::support::{Harness, RawServer, wait_for};
+use crate::support::{Harness, RawServer, free_port, wait_for};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -445,6 +445,33 @@ fn a_reload_to_a_source_that_cannot_be_read_opens_nothing() {
     assert_eq!(answer.status, 422, "{}", answer.body);
     assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
     assert_eq!(get(&harness, "/pizza/1", "stranger").0, 403);
+}
+
+#[test]
+fn metrics_tell_of_the_source_in_force_only() {
+    let lists = ListServer::start(&one_client("shop"));
+    let harness = Harness::with(&format!(
+        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1h\"\n{ROUTES}",
+        lists.server.address
+    ));
+    wait_until_ready(&harness);
+    let up = || harness.metric("portcullis_subscriptions_source_up");
+    let keys = || harness.metric("portcullis_subscriptions_rows{kind=\"key_mappings\"}");
+    wait_for("the gauges", || (up(), keys()) == (1.0, 1.0));
+    let from = format!("{}/clients", lists.server.address);
+    let nowhere = format!("127.0.0.1:{}/clients", free_port());
+    let answer = harness.reload(|text| *text = text.replace(&from, &nowhere));
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    assert_eq!((up(), keys()), (1.0, 1.0));
+    assert!(harness.admin("/").body.contains("as the source had them"));
+    let answer = harness.reload(|text| {
+        *text = text.replace("validate = true\n", "validate = false\n");
+        let is_of_source = |line: &&str| line.starts_with("url") || line.starts_with("interval");
+        let rest: Vec<&str> = text.lines().filter(|line| !is_of_source(line)).collect();
+        *text = rest.join("\n");
+    });
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    wait_for("nothing to be known", || (up(), keys()) == (0.0, 0.0));
 }
 
 #[test]

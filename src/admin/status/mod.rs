@@ -92,7 +92,7 @@ impl Status {
         tables::certificates(&mut html, &self.metrics.downstream.certificates(), unix);
         let snapshot = self.snapshot.load();
         if let Some(known) = snapshot.subscriptions() {
-            subscriptions::write(&mut html, &known.table, &self.metrics.subscriptions);
+            subscriptions::write(&mut html, known);
         }
         let revoked = self.metrics.revocation.entries.get();
         events::write(&mut html, &self.metrics.brokers(), revoked, unix);

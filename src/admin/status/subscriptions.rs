@@ -6,11 +6,12 @@ use super::{
     html::Html,
     tables::{ago, close, open},
 };
-use crate::{domain::RowKind, metrics::SubscriptionMetrics, subscription::Table};
+use crate::{domain::RowKind, subscription::Subscriptions};
 
-pub fn write(html: &mut Html, table: &Table, metrics: &SubscriptionMetrics) {
-    let age = ago(Duration::from_secs_f64(metrics.age()));
-    let note = match (table.is_ready(), metrics.failure()) {
+pub fn write(html: &mut Html, known: &Subscriptions) {
+    let (table, health) = (&known.table, &known.health);
+    let age = ago(Duration::from_secs_f64(health.age()));
+    let note = match (table.is_ready(), health.failure()) {
         (true, None) => format!("as the source had them {age} ago"),
         (true, Some(why)) => format!("of {age} ago: the source cannot be read now ({why})"),
         (false, None) => "not loaded yet".to_owned(),

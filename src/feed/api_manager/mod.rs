@@ -15,7 +15,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::events::{Consumer, Listener, Notifications};
 use crate::{
     config::EventHubSettings,
-    metrics::Metrics,
+    metrics::{Metrics, SourceHealth},
     subscription::{Questions, Table},
 };
 use misses::Misses;
@@ -39,7 +39,7 @@ impl ApiManager {
     pub fn new(
         settings: &EventHubSettings,
         max_list_bytes: u64,
-        table: &Arc<Table>,
+        (table, health): (&Arc<Table>, &Arc<SourceHealth>),
         questions: Questions,
         metrics: &Arc<Metrics>,
     ) -> Self {
@@ -57,7 +57,7 @@ impl ApiManager {
                 rest: Arc::clone(&rest),
                 table: Arc::clone(table),
                 of_server,
-                metrics: Arc::clone(metrics),
+                health: Arc::clone(health),
                 interval: settings.resync_interval,
                 resync,
             },

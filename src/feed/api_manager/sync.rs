@@ -16,7 +16,7 @@ use super::{
 use crate::{
     auth::Backoff,
     domain::{Millis, Row, RowKind},
-    metrics::{ApiManagerMetrics, Metrics, RowFault},
+    metrics::{ApiManagerMetrics, RowFault, SourceHealth},
     subscription::{Load, Loaded, Table},
 };
 
@@ -43,7 +43,7 @@ pub struct Lists {
     pub rest: Arc<Rest>,
     pub table: Arc<Table>,
     pub of_server: Arc<ApiManagerMetrics>,
-    pub metrics: Arc<Metrics>,
+    pub health: Arc<SourceHealth>,
     pub interval: Duration,
     pub resync: Resync,
 }
@@ -132,7 +132,7 @@ impl Lists {
                 }
             }
             let Some((kind, cause)) = failed else { break };
-            self.metrics.subscriptions.failed(&cause.to_string());
+            self.health.failed(&cause.to_string());
             let pause = backoff.pause();
             tracing::warn!(
                 %cause, list = kind.word(), again_in = ?pause,
@@ -144,7 +144,7 @@ impl Lists {
                 () = self.resync.asked() => open = ORDER.to_vec(),
             }
         }
-        self.metrics.subscriptions.confirmed();
+        self.health.confirmed();
         let rows = |kind| self.table.count(kind);
         tracing::info!(
             took = ?began.elapsed(),

@@ -13,7 +13,7 @@ use super::{misses::look_up, *};
 use crate::{
     config::{EventHubSettings, TlsSettings},
     domain::{ApiIdentity, Missing, Outcome, RowKind, Secret, Subscriber},
-    metrics::Metrics,
+    metrics::{Metrics, SourceHealth},
     subscription::{Desk, Sought, Subscriptions, Table},
 };
 
@@ -157,13 +157,17 @@ fn run(server: &Server) -> Running {
         Arc::new(Table::new(Arc::default())),
     );
     let (desk, questions) = Desk::new(Duration::from_secs(60));
-    let manager = ApiManager::new(&settings(server), 1 << 20, &table, questions, &metrics);
+    let health = Arc::new(SourceHealth::new(&metrics));
+    health.show(true);
+    let of_source = (&table, &health);
+    let manager = ApiManager::new(&settings(server), 1 << 20, of_source, questions, &metrics);
     let resync = manager.resync();
     let task = tokio::spawn(manager.follow());
     Running {
         subscriptions: Subscriptions {
             table,
             desk: Some(desk),
+            health,
         },
         metrics,
         resync,

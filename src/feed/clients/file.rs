@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{document::Form, intake::Intake};
-use crate::{metrics::Metrics, subscription::Table};
+use crate::{metrics::SourceHealth, subscription::Table};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -26,13 +26,18 @@ pub struct File {
 type Mark = (u64, u64, u64, i64, i64);
 
 impl File {
-    pub fn new(path: PathBuf, max_bytes: u64, table: &Arc<Table>, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(
+        path: PathBuf,
+        max_bytes: u64,
+        table: &Arc<Table>,
+        health: &Arc<SourceHealth>,
+    ) -> Self {
         let is_json = path
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         Self {
             form: if is_json { Form::Json } else { Form::Toml },
-            intake: Arc::new(Intake::new(path.display().to_string(), table, metrics)),
+            intake: Arc::new(Intake::new(path.display().to_string(), table, health)),
             path,
             max_bytes,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::document::{Document, Form, Register};
-use crate::{metrics::Metrics, subscription::Table};
+use crate::{metrics::SourceHealth, subscription::Table};
 
 /// Takes lists in, and says what became of them.
 pub struct Intake {
@@ -13,16 +13,16 @@ pub struct Intake {
     name: String,
     register: Mutex<Register>,
     table: Arc<Table>,
-    metrics: Arc<Metrics>,
+    health: Arc<SourceHealth>,
 }
 
 impl Intake {
-    pub fn new(name: String, table: &Arc<Table>, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(name: String, table: &Arc<Table>, health: &Arc<SourceHealth>) -> Self {
         Self {
             name,
             register: Mutex::default(),
             table: Arc::clone(table),
-            metrics: Arc::clone(metrics),
+            health: Arc::clone(health),
         }
     }
 
@@ -33,7 +33,7 @@ impl Intake {
             Err(fault) => return self.failed(&fault.to_string()),
         };
         for fault in &document.skipped {
-            if self.metrics.subscriptions.skip(*fault) {
+            if self.health.skip(*fault) {
                 tracing::warn!(
                     source = self.name,
                     fault = fault.word(),
@@ -43,7 +43,7 @@ impl Intake {
         }
         let (clients, skipped) = (document.len(), document.skipped.len());
         self.register.lock().load(document, &self.table);
-        self.metrics.subscriptions.confirmed();
+        self.health.confirmed();
         tracing::info!(
             source = self.name,
             clients,
@@ -55,12 +55,12 @@ impl Intake {
 
     /// What was read last is what the source still says.
     pub fn unchanged(&self) {
-        self.metrics.subscriptions.confirmed();
+        self.health.confirmed();
     }
 
     /// The source cannot be read; what is known stays. False, for the caller to pass on.
     pub fn failed(&self, why: &str) -> bool {
-        if self.metrics.subscriptions.failed(why) {
+        if self.health.failed(why) {
             tracing::error!(
                 source = self.name,
                 why,

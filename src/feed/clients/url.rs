@@ -10,7 +10,7 @@ use super::{document::Form, intake::Intake};
 use crate::{
     auth::{NoReply, agent},
     config::UrlSettings,
-    metrics::Metrics,
+    metrics::SourceHealth,
     subscription::Table,
 };
 
@@ -39,7 +39,7 @@ impl Address {
         settings: &UrlSettings,
         max_bytes: u64,
         table: &Arc<Table>,
-        metrics: &Arc<Metrics>,
+        health: &Arc<SourceHealth>,
     ) -> Self {
         let authorization = settings.authorization.as_ref().and_then(|value| {
             let mut value = HeaderValue::from_str(value.expose()).ok()?;
@@ -53,7 +53,7 @@ impl Address {
                 url: settings.url.clone(),
                 authorization,
                 max_bytes,
-                intake: Intake::new(settings.url.to_string(), table, metrics),
+                intake: Intake::new(settings.url.to_string(), table, health),
             }),
         }
     }
