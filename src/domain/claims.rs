@@ -6,22 +6,22 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::Value;
 
-/// Longest claim that is kept for identity headers, in bytes after encoding. Servers commonly
-/// refuse header lines above 8 KiB.
+/// Longest claim that is kept for identity headers, in bytes after encoding; longest name of one.
+/// Servers commonly refuse header lines above 8 KiB.
 pub const MAX_CLAIM_BYTES: usize = 8 * 1024;
 
 /// The members of an answer in a form that can go into a header: strings as they are, everything
 /// else as JSON; bytes that a header may not carry, and `%`, are percent-encoded. All of them share
 /// one buffer, so a header value is a reference to it, not a copy.
 ///
-/// The buffer: name, value, name, value …; what else was kept; for each claim where its name and where its
-/// value ends, in four bytes each; the length of all these ends in four bytes.
+/// The buffer: name, value, name, value …; what else was kept; for each claim the lengths of its name and
+/// of its value, in two bytes each; the number of claims in two bytes.
 pub struct Claims(Bytes);
 
-/// The top bit of a value's end: it is JSON and no string.
-const JSON: u32 = 1 << 31;
-/// Bytes of an end.
-const END: usize = size_of::<u32>();
+/// The top bit of a value's length: it is JSON and no string.
+const JSON: u16 = 1 << 15;
+/// Bytes of a length.
+const LENGTH: usize = size_of::<u16>();
 
 /// A part of the claims' buffer.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +35,13 @@ pub struct Span {
 pub struct Draft {
     text: Vec<u8>,
     /// Of each claim its name's and its value's.
-    ends: Vec<[u32; 2]>,
+    lengths: Vec<[u16; 2]>,
 }
 
 impl Draft {
     pub fn new(members: &[(String, Value)]) -> Self {
         let mut text = Vec::new();
-        let mut ends = Vec::with_capacity(members.len());
+        let mut lengths = Vec::with_capacity(members.len());
         for (name, value) in members {
             if value.is_null() {
                 continue;
@@ -59,19 +59,18 @@ impl Draft {
                     JSON
                 }
             };
-            if text.len() - middle > MAX_CLAIM_BYTES {
-                text.truncate(start);
-                continue;
+            match (length(middle - start), length(text.len() - middle)) {
+                (Some(name), Some(value)) => lengths.push([name, value | kind]),
+                _ => text.truncate(start),
             }
-            ends.push([offset(middle), offset(text.len()) | kind]);
         }
-        Self { text, ends }
+        Self { text, lengths }
     }
 
     /// The place of `text`: in the value of this name, where it stands there as it is, or else among what
     /// is kept beside the claims.
     pub fn keep(&mut self, name: &str, text: &str) -> Span {
-        let stands = find(&self.text, self.ends.iter().copied(), name)
+        let stands = find(&self.text, self.lengths.iter().copied(), name)
             .filter(|value| self.text[value.range()] == *text.as_bytes());
         stands.unwrap_or_else(|| self.keep_apart(text))
     }
@@ -84,12 +83,13 @@ impl Draft {
     }
 
     pub fn finish(self) -> Claims {
-        let Self { mut text, ends } = self;
-        let ends = ends.as_flattened();
-        let length = offset(ends.len() * END);
-        text.reserve_exact((ends.len() + 1) * END);
-        let ends = ends.iter().chain([&length]);
-        text.extend(ends.flat_map(|end| end.to_le_bytes()));
+        let Self { mut text, lengths } = self;
+        // As many as there are members, at the most.
+        let count = u16::try_from(lengths.len()).unwrap_or_default();
+        let lengths = lengths.as_flattened();
+        text.reserve_exact((lengths.len() + 1) * LENGTH);
+        let numbers = lengths.iter().chain([&count]);
+        text.extend(numbers.flat_map(|number| number.to_le_bytes()));
         // An exact allocation, shared from the start: slices of it cost a reference count.
         Claims(Bytes::from(text.into_boxed_slice()))
     }
@@ -98,23 +98,24 @@ impl Draft {
 impl Claims {
     /// The claim as it goes into a header.
     pub fn header(&self, name: &str) -> Option<HeaderValue> {
-        let span = find(&self.0, self.ends(), name)?;
+        let span = find(&self.0, self.lengths(), name)?;
         HeaderValue::from_maybe_shared(self.0.slice(span.range())).ok()
     }
 
     /// The claim as text, encoded as in [`Claims::header`].
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.read(find(&self.0, self.ends(), name)?)
+        self.read(find(&self.0, self.lengths(), name)?)
     }
 
     /// Names and encoded values, in the order of the answer.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        spans(self.ends()).filter_map(|(name, value)| Some((self.read(name)?, self.read(value)?)))
+        spans(self.lengths())
+            .filter_map(|(name, value)| Some((self.read(name)?, self.read(value)?)))
     }
 
     /// Names and values as they were before they were encoded.
     pub fn values(&self) -> impl Iterator<Item = (&str, Value)> {
-        let kinds = self.ends().map(|[_, value]| value & JSON != 0);
+        let kinds = self.lengths().map(|[_, value]| value & JSON != 0);
         self.iter()
             .zip(kinds)
             .filter_map(|((name, text), is_json)| {
@@ -141,30 +142,31 @@ impl Claims {
         self.0.len() + SHARED
     }
 
-    /// Where names and values end.
-    fn ends(&self) -> impl Iterator<Item = [u32; 2]> {
-        let (rest, length) = self.0.split_last_chunk().unwrap_or((&[], &[0; END]));
-        let (_, ends) = rest.split_at(rest.len() - u32::from_le_bytes(*length) as usize);
-        let (ends, _) = ends.as_chunks::<END>();
-        let (pairs, _) = ends.as_chunks();
+    /// Of names and values.
+    fn lengths(&self) -> impl Iterator<Item = [u16; 2]> {
+        let (rest, count) = self.0.split_last_chunk().unwrap_or((&[], &[0; LENGTH]));
+        let all = usize::from(u16::from_le_bytes(*count)) * 2 * LENGTH;
+        let (lengths, _) = rest[rest.len() - all..].as_chunks::<LENGTH>();
+        let (pairs, _) = lengths.as_chunks();
         pairs
             .iter()
-            .map(|pair: &[_; 2]| pair.map(u32::from_le_bytes))
+            .map(|pair: &[_; 2]| pair.map(u16::from_le_bytes))
     }
 }
 
 /// The value of this name.
-fn find(text: &[u8], ends: impl Iterator<Item = [u32; 2]>, name: &str) -> Option<Span> {
-    spans(ends)
+fn find(text: &[u8], lengths: impl Iterator<Item = [u16; 2]>, name: &str) -> Option<Span> {
+    spans(lengths)
         .find(|(span, _)| text[span.range()] == *name.as_bytes())
         .map(|(_, value)| value)
 }
 
 /// Names and values.
-fn spans(ends: impl Iterator<Item = [u32; 2]>) -> impl Iterator<Item = (Span, Span)> {
+fn spans(lengths: impl Iterator<Item = [u16; 2]>) -> impl Iterator<Item = (Span, Span)> {
     let mut start = 0;
-    ends.map(move |[middle, end]| {
-        let end = end & !JSON;
+    lengths.map(move |[name, value]| {
+        let middle = start + u32::from(name);
+        let end = middle + u32::from(value & !JSON);
         let both = (Span::new(start, middle), Span::new(middle, end));
         start = end;
         both
@@ -193,9 +195,15 @@ impl fmt::Debug for Claims {
     }
 }
 
+/// `None`: it is longer than a claim may be.
+fn length(bytes: usize) -> Option<u16> {
+    let length = u16::try_from(bytes).ok();
+    length.filter(|_| bytes <= MAX_CLAIM_BYTES)
+}
+
 fn offset(position: usize) -> u32 {
     // The key manager's answer is bounded far below 4 GiB before it comes here.
-    u32::try_from(position).unwrap_or(u32::MAX) & !JSON
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// Visible ASCII and inner spaces stay; everything else, and `%`, becomes `%XX` of its UTF-8 bytes.
@@ -241,7 +249,7 @@ mod tests {
     use super::*;
     use crate::domain::{Grant, Verdict};
 
-    fn grant(json: &str) -> Arc<Grant> {
+    fn grant_of(json: &str) -> Arc<Grant> {
         match Verdict::parse(json.as_bytes()) {
             Ok(Verdict::Active(grant)) => grant,
             other => panic!("{json}: {other:?}"),
@@ -250,7 +258,7 @@ mod tests {
 
     #[test]
     fn claims_cannot_break_out_of_a_header() {
-        let grant = grant(
+        let grant = grant_of(
             r#"{"active":true,"sub":"x\r\nX-Admin: true","name":"Jürgen 100%","pad":" a ",
                 "n":7,"roles":["a","b"],"nothing":null}"#,
         );
@@ -266,18 +274,28 @@ mod tests {
     #[test]
     fn a_claim_too_long_for_a_header_is_left_out() {
         let long = "a".repeat(MAX_CLAIM_BYTES + 1);
-        let grant = grant(&format!(
+        let grant = grant_of(&format!(
             r#"{{"active":true,"before":"1","long":"{long}","after":"2"}}"#
         ));
         assert_eq!(grant.claims().header("long"), None);
         assert_eq!(grant.claims().text("before"), Some("1"));
         assert_eq!(grant.claims().text("after"), Some("2"));
         assert!(grant.size() < 2_000);
+        let longest = "a".repeat(MAX_CLAIM_BYTES);
+        let json = |name: &str| {
+            format!(r#"{{"active":true,"{name}":"{longest}","scope":"x","after":"2"}}"#)
+        };
+        for (name, kept) in [(longest.clone(), Some(&*longest)), (long, None)] {
+            let known = grant_of(&json(&name));
+            assert_eq!(known.claims().text(&name), kept);
+            assert_eq!(known.claims().text("after"), Some("2"));
+            assert!(known.has_scope("x"));
+        }
     }
 
     #[test]
     fn printing_a_grant_shows_no_claim() {
-        let grant = grant(r#"{"active":true,"sub":"secret-subject"}"#);
+        let grant = grant_of(r#"{"active":true,"sub":"secret-subject"}"#);
         assert!(!format!("{:?}", grant.claims()).contains("secret-subject"));
     }
 }
