@@ -18,7 +18,7 @@ import tempfile
 from bed import ROOT, Bare, Failure, FeaturedBare, Gateway, Peers, PlainGateway, check
 from others import certificate
 
-FEW, MANY = 500, 2500
+FEW, MANY = 500, 9000
 SUBSCRIBERS = 1000
 # Callgrind takes each byte that one `rep movsb` moves for an instruction; the C library's other way
 # of copying is counted as what it is.

@@ -116,7 +116,9 @@ def html_table(rows):
 
 
 def bars(values):
-    """Horizontal bars from zero, with their values."""
+    """Horizontal bars from zero, with their values; nothing where no case had any."""
+    if not values:
+        return ""
     height, longest = 26, max(value for _, value, _ in values)
     lines = []
     for position, (name, value, text) in enumerate(values):

@@ -261,12 +261,12 @@ def memory(plan, peers, results):
     """What a cached token costs, as the system counts it and as the gateway does."""
     with running(Gateway(peers, max_entries=400_000).wait()) as gateway:
         drive(gateway, 1, CONNECTIONS, "fresh", "warm-memory")
-        before = cached(gateway)
+        before = counted(gateway)
         turn = 0
-        while cached(gateway)[0] - before[0] < plan.memory_tokens:
+        while counted(gateway)[0] - before[0] < plan.memory_tokens:
             turn += 1
             drive(gateway, 2, CONNECTIONS, "fresh", f"memory-{turn}")
-        after = cached(gateway)
+        after = counted(gateway)
     tokens = after[0] - before[0]
     by_system = (after[1] - before[1]) / tokens
     by_gateway = (after[2] - before[2]) / tokens
@@ -278,7 +278,7 @@ def memory(plan, peers, results):
     results.budget("memory for each token beyond its claims", by_system - claims, 400, "bytes")
 
 
-def cached(gateway):
+def counted(gateway):
     return (
         gateway.metric('portcullis_token_cache_entries{kind="active"}'),
         gateway.resident(),
