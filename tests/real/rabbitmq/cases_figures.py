@@ -51,9 +51,9 @@ def event_to_effect(world):
 
 
 class Load:
-    """5,000 requests a second, as nearly as wrk can: each connection waits between its requests."""
+    """More than 5,000 requests a second: each connection waits between its requests, and for answers."""
 
-    CONNECTIONS = 50
+    CONNECTIONS = 56
     PAUSE_MILLISECONDS = 9
 
     def __init__(self, world):
