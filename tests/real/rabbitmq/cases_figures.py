@@ -1,6 +1,7 @@
 """How fast and how many: from event to effect under load, many events at once, a broker that is away."""
 
 import random
+import signal
 import subprocess
 import time
 
@@ -82,19 +83,7 @@ def many_events_at_once(world):
     """The table is as the source is afterwards, client by client."""
     count, seconds = (10_000, 10) if world.is_release else (2_000, 2)
     world.settle()
-    clients = world.clients
-    dice = random.Random(7)
-    events, last = [], {}
-    begin = world.now()
-    for number in range(count * seconds):
-        # Each in turn: two of one client in one millisecond would have no order.
-        client = number % clients
-        state = dice.choice(tuple(STATES))
-        last[client] = state
-        at = begin + number * 1000 // count
-        event = subscription_event(FIRST + client, 1, state)
-        encoding = (MAP, TEXT)[number % 2]
-        events.append((notification("SUBSCRIPTIONS_UPDATE", at, event, encoding), encoding))
+    events, last = random_events(world, count * seconds, count)
     before = world.events()
     with Publisher(world.broker) as publisher:
         started = time.perf_counter()
@@ -106,11 +95,53 @@ def many_events_at_once(world):
         published = time.perf_counter() - started
     wait_until(lambda: world.events() == before + len(events), "all events are taken", 60)
     behind = time.perf_counter() - started - published
-    compare(world, {client: last.get(client, "UNBLOCKED") for client in range(clients)})
+    check_and_settle(world, last)
     world.report(
         f"{len(events)} events in {published:.1f} s ({len(events) / published:.0f}/s),"
         f" the last taken {behind * 1000:.0f} ms after it was sent"
     )
+
+
+def events_that_wait_at_the_broker(world):
+    """What the gateway takes when nothing but itself is slow: it is stopped while they are published."""
+    world.settle()
+    count = 50_000 if world.is_release else 5_000
+    events, last = random_events(world, count, 20_000)
+    before = world.events()
+    process = world.gateway.child
+    process.signal(signal.SIGSTOP)
+    try:
+        with Publisher(world.broker) as publisher:
+            for body, encoding in events:
+                publisher.publish(TOPIC, body, encoding)
+    finally:
+        process.signal(signal.SIGCONT)
+    started = time.perf_counter()
+    wait_until(lambda: world.events() == before + count, "all events are taken", 60)
+    took = time.perf_counter() - started
+    check_and_settle(world, last)
+    world.report(f"{count} events that waited: {took:.1f} s ({count / took:.0f}/s)")
+
+
+def random_events(world, count, of_a_second):
+    """Changes of all clients in both encodings, so many of them in a second by their times; and the last state
+    of each client."""
+    dice = random.Random(7)
+    events, last = [], {}
+    begin = world.now()
+    for number in range(count):
+        # Each in turn: two of one client in one millisecond would have no order.
+        client = number % world.clients
+        last[client] = dice.choice(tuple(STATES))
+        at = begin + number * 1000 // of_a_second
+        event = subscription_event(FIRST + client, 1, last[client])
+        encoding = (MAP, TEXT)[number % 2]
+        events.append((notification("SUBSCRIPTIONS_UPDATE", at, event, encoding), encoding))
+    return events, last
+
+
+def check_and_settle(world, last):
+    compare(world, {client: last.get(client, "UNBLOCKED") for client in range(world.clients)})
     # So that the source says the same again.
     world.put_states(last)
 
@@ -172,5 +203,6 @@ def rows(clients):
 CASES = [
     ("from event to effect", event_to_effect),
     ("many events at once", many_events_at_once),
+    ("events that wait at the broker", events_that_wait_at_the_broker),
     ("an outage of the broker, with changes in it", an_outage_with_changes_in_it),
 ]
