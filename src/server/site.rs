@@ -187,8 +187,8 @@ impl Site {
         self.current.readiness.store(Arc::new(readiness));
         self.events.follow(next.events);
         let before = std::mem::replace(&mut self.ground, Arc::new(next.ground));
-        let supplies = (self.ground.supply.as_ref(), before.supply.as_ref());
-        Supply::show(supplies.0, supplies.1, &self.base.metrics);
+        let (next, last) = (&self.ground.supply, &before.supply);
+        Supply::show(next.as_ref(), last.as_ref(), &self.base.metrics);
         before.judges.retire_all_but(&self.ground.judges);
         while self.tasks.try_join_next().is_some() {}
         Ok(())
