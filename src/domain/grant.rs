@@ -300,6 +300,8 @@ fn is_bearer_access_token<'a>(get: impl Fn(&str) -> Option<&'a Value>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn grant(json: &str) -> Arc<Grant> {
@@ -434,6 +436,72 @@ mod tests {
         assert_eq!(exp("18446744073709551615"), Ok(Some(i64::MAX)));
         for wrong in ["\"1419356238\"", "true", "[1]", "{}", "1e300"] {
             assert_eq!(exp(wrong), Err(BadAnswer::WrongType("exp")), "{wrong}");
+        }
+    }
+
+    /// Fixed seeds.
+    #[test]
+    fn policy_reads_what_the_answer_said_whatever_else_is_in_it() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..500 {
+            let (iss, client) = (odd_text(&mut random), odd_text(&mut random));
+            let scopes: Vec<String> = (0..random.usize(0..4))
+                .map(|_| odd_text(&mut random))
+                .collect();
+            let audience: Vec<String> = (0..random.usize(0..4))
+                .map(|_| odd_text(&mut random))
+                .collect();
+            let mut members = vec![
+                ("active", json!(true)),
+                ("iss", json!(iss)),
+                ("client_id", json!(client)),
+                ("other", json!(odd_text(&mut random))),
+                (
+                    "scope",
+                    if random.bool() {
+                        json!(scopes)
+                    } else {
+                        json!(scopes.join(" "))
+                    },
+                ),
+                (
+                    "aud",
+                    if audience.len() == 1 && random.bool() {
+                        json!(audience[0])
+                    } else {
+                        json!(audience)
+                    },
+                ),
+            ];
+            random.shuffle(&mut members);
+            let members = members
+                .iter()
+                .map(|(name, value)| format!("\"{name}\":{value}"));
+            let members: Vec<String> = members.collect();
+            let grant = grant(&format!("{{{}}}", members.join(",")));
+            assert_eq!(grant.issuer(), Some(&*iss));
+            assert_eq!(
+                grant.client_id(),
+                Some(&*client).filter(|client| !client.is_empty())
+            );
+            assert_eq!(grant.scope(), scopes.join(" "));
+            assert!(grant.audience().eq(audience.iter().map(String::as_str)));
+            for scope in scopes.join(" ").split(' ') {
+                assert!(grant.has_scope(scope));
+            }
+            assert!(!grant.has_scope("nobody's"));
+        }
+    }
+
+    /// As they stand in headers, or not, or of a length that claims may not have.
+    fn odd_text(random: &mut fastrand::Rng) -> String {
+        let letters = ["a", "b", "%", "ü", "\"", "\\", "\n", "\0", "€"];
+        match random.u8(0..20) {
+            0 => String::new(),
+            1 => "long".repeat(3_000),
+            _ => (0..random.usize(1..12))
+                .map(|_| letters[random.usize(0..letters.len())])
+                .collect(),
         }
     }
 
