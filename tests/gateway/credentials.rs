@@ -251,11 +251,11 @@ fn a_token_endpoint_that_is_down_never_lets_anybody_pass() {
         let server = AuthServer::start();
         server.behave(|behaviour| behaviour.token_answer = Some((500, "{}".to_owned())));
         let harness = start(&server, BEARERS[0], tables);
-        let answer = harness.get("/orders/1", "a");
         if grant.starts_with("directToken") {
-            assert_eq!(answer.status, 200, "{grant}");
+            passes(&harness, "a");
             continue;
         }
+        let answer = harness.get("/orders/1", "a");
         assert_eq!(
             answer.refusal(),
             (503, "introspection_not_ready".to_owned()),
