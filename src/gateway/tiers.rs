@@ -75,8 +75,8 @@ impl Tiers {
     }
 }
 
-/// Counts the request for all its tiers; `None`: its route has nothing to do with any. `grant`: `None` on
-/// a public route.
+/// Counts the request for all its tiers; `None`: there is none that counts it. `grant`: `None` on a public
+/// route.
 ///
 /// # Errors
 /// One of them has none left, or nobody knows what it allows. Then the request is not counted at all.
@@ -94,11 +94,8 @@ pub fn take<'s>(
         Some(identity) => of_caller(snapshot, identity, grant, context)?,
         None => [None; 2],
     };
-    let is_counted = |claim: &Option<Claim>| claim.is_some();
-    if ![&route.api, &route.resource, &subscription, &application]
-        .into_iter()
-        .any(is_counted)
-    {
+    let of_route = route.api.is_some() || route.resource.is_some();
+    if !of_route && subscription.is_none() && application.is_none() {
         return Ok(None);
     }
     // In the order of `TierKind`.
