@@ -110,6 +110,14 @@ fn with_file(path: &Path) -> Harness {
     harness
 }
 
+/// `keys`: those of `[subscriptions]` beside the address.
+fn with_list(lists: &ListServer, keys: &str) -> Harness {
+    let address = lists.server.address;
+    Harness::with(&format!(
+        "[subscriptions]\nurl = \"http://{address}/clients\"\n{keys}\n{ROUTES}"
+    ))
+}
+
 fn wait_until_ready(harness: &Harness) {
     wait_for("readiness", || harness.admin("/readyz").status == 200);
 }
@@ -323,11 +331,10 @@ fn one_client(client: &str) -> String {
 #[test]
 fn a_list_at_an_address_is_asked_for_again_and_again() {
     let lists = ListServer::start(&one_client("shop"));
-    let harness = Harness::with(&format!(
-        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n\
-         username = \"gateway\"\npassword = \"secret\"\n{ROUTES}",
-        lists.server.address
-    ));
+    let harness = with_list(
+        &lists,
+        "validate = true\ninterval = \"1s\"\nusername = \"gateway\"\npassword = \"secret\"",
+    );
     wait_until_ready(&harness);
     assert_eq!(get(&harness, "/pizza/1", "shop").0, 200);
     assert_eq!(get(&harness, "/pizza/1", "other").0, 403);
@@ -372,10 +379,7 @@ fn a_list_at_an_address_is_asked_for_again_and_again() {
 #[test]
 fn before_the_first_list_nobody_passes_who_must_have_subscribed() {
     let lists = ListServer::start("");
-    let harness = Harness::with(&format!(
-        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
-        lists.server.address
-    ));
+    let harness = with_list(&lists, "validate = true\ninterval = \"1s\"");
     harness.key_manager.set("shop", Reply::active("shop", ""));
     let answer = harness.get("/pizza/1", "shop");
     assert_eq!(answer.refusal(), is(503, "subscriptions_not_ready"));
@@ -390,10 +394,7 @@ fn before_the_first_list_nobody_passes_who_must_have_subscribed() {
 #[test]
 fn before_the_first_list_nobody_is_sent_to_the_wrong_upstream() {
     let lists = ListServer::start("");
-    let harness = Harness::with(&format!(
-        "[subscriptions]\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
-        lists.server.address
-    ));
+    let harness = with_list(&lists, "interval = \"1s\"");
     // It may be a client with a sandbox key.
     let refused = is(503, "subscriptions_not_ready");
     assert_eq!(get(&harness, "/pizza/1", "shop"), refused);
@@ -409,10 +410,7 @@ fn before_the_first_list_nobody_is_sent_to_the_wrong_upstream() {
 #[test]
 fn a_list_of_a_hundred_megabytes_is_not_taken() {
     let lists = ListServer::start(&one_client("shop"));
-    let harness = Harness::with(&format!(
-        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1s\"\n{ROUTES}",
-        lists.server.address
-    ));
+    let harness = with_list(&lists, "validate = true\ninterval = \"1s\"");
     wait_until_ready(&harness);
     let client = one_client("other");
     let rows = client
@@ -450,10 +448,7 @@ fn a_reload_to_a_source_that_cannot_be_read_opens_nothing() {
 #[test]
 fn metrics_tell_of_the_source_in_force_only() {
     let lists = ListServer::start(&one_client("shop"));
-    let harness = Harness::with(&format!(
-        "[subscriptions]\nvalidate = true\nurl = \"http://{}/clients\"\ninterval = \"1h\"\n{ROUTES}",
-        lists.server.address
-    ));
+    let harness = with_list(&lists, "validate = true\ninterval = \"1h\"");
     wait_until_ready(&harness);
     let up = || harness.metric("portcullis_subscriptions_source_up");
     let keys = || harness.metric("portcullis_subscriptions_rows{kind=\"key_mappings\"}");
