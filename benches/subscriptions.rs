@@ -180,11 +180,11 @@ impl Asked {
     /// By any of so many clients, about one of its APIs.
     fn new(clients: u32) -> Self {
         let apis = (0..APIS).map(|id| {
-            Sought::new(Arc::new(ApiIdentity {
+            Sought::new(ApiIdentity {
                 name: format!("Api{id}").into(),
                 version: "1.0.0".into(),
                 context: Some(format!("/api{id}").into()),
-            }))
+            })
         });
         let mut random = fastrand::Rng::with_seed(7);
         let mut asked = Self {

@@ -86,9 +86,7 @@ impl Draft {
         let Self { mut text, lengths } = self;
         // As many as there are members, at the most.
         let count = u16::try_from(lengths.len()).unwrap_or_default();
-        let lengths = lengths.as_flattened();
-        text.reserve_exact((lengths.len() + 1) * LENGTH);
-        let numbers = lengths.iter().chain([&count]);
+        let numbers = lengths.as_flattened().iter().chain([&count]);
         text.extend(numbers.flat_map(|number| number.to_le_bytes()));
         // An exact allocation, shared from the start: slices of it cost a reference count.
         Claims(Bytes::from(text.into_boxed_slice()))

@@ -48,7 +48,7 @@ impl Feed {
             SourcePlace::EventHub(hub) => {
                 let (open, questions) = Desk::new(UNKNOWN_TTL);
                 desk = Some(open);
-                let manager = ApiManager::new(hub, most, (table, health), questions, metrics);
+                let manager = ApiManager::new(hub, most, table, health, questions, metrics);
                 Source::ApiManager(Box::new(manager))
             }
         };

@@ -171,7 +171,7 @@ mod tests {
             version: "1".into(),
             context: None,
         };
-        Arc::new(Sought::new(Arc::new(identity)))
+        Arc::new(Sought::new(identity))
     }
 
     #[tokio::test]

@@ -39,7 +39,8 @@ impl ApiManager {
     pub fn new(
         settings: &EventHubSettings,
         max_list_bytes: u64,
-        (table, health): (&Arc<Table>, &Arc<SourceHealth>),
+        table: &Arc<Table>,
+        health: &Arc<SourceHealth>,
         questions: Questions,
         metrics: &Arc<Metrics>,
     ) -> Self {

@@ -159,8 +159,8 @@ fn run(server: &Server) -> Running {
     let (desk, questions) = Desk::new(Duration::from_secs(60));
     let health = Arc::new(SourceHealth::new(&metrics));
     health.show(true);
-    let of_source = (&table, &health);
-    let manager = ApiManager::new(&settings(server), 1 << 20, of_source, questions, &metrics);
+    let settings = settings(server);
+    let manager = ApiManager::new(&settings, 1 << 20, &table, &health, questions, &metrics);
     let resync = manager.resync();
     let task = tokio::spawn(manager.follow());
     Running {
