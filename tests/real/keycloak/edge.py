@@ -63,9 +63,6 @@ class Edge(Gateway):
 
         super().__init__(name, binary, folder, text)
 
-    def failed_renewals(self):
-        return self.renewals() - self.renewals(result="ok")
-
 
 def quoted(text):
     """A TOML string."""

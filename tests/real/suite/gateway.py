@@ -80,6 +80,11 @@ class Gateway:
         """How often it asked for a token of its own."""
         return self.metric(RENEWALS, **labels)
 
+    def failed_renewals(self):
+        """How often it got none. By one scrape: a renewal may fall between two."""
+        found = samples(self.scrape(), RENEWALS)
+        return sum(value for labels, value in found if dict(labels)["result"] != "ok")
+
     def introspect(self, token, *arguments):
         """`portcullis introspect -` with the token on standard input."""
         return self.command("introspect", "--config", self.file, *arguments, "-", text=token)
