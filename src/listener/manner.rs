@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{ConnectionLimits, Listen},
     domain::{Door, Network, Peer, any_contains},
-    metrics::{DownstreamMetrics, ListenerMetrics},
+    metrics::{DownstreamMetrics, HandshakeFault, ListenerMetrics},
 };
 
 /// With which HTTP/2 begins (RFC 9113 §3.4).
@@ -73,8 +73,7 @@ enum Kind {
 
 /// Why there is no connection.
 enum Fault {
-    /// One word, from a closed list.
-    Tls(&'static str),
+    Tls(HandshakeFault),
     Proxy,
     /// Nobody said anything.
     Gone,
@@ -121,11 +120,11 @@ impl Manner {
         let fault = match tokio::time::timeout(timeout, opening).await {
             Ok(Ok(connection)) => return Some(connection),
             Ok(Err(fault)) => fault,
-            Err(_) if matches!(self.kind, Kind::Tls(_)) => Fault::Tls("timeout"),
+            Err(_) if matches!(self.kind, Kind::Tls(_)) => Fault::Tls(HandshakeFault::Timeout),
             Err(_) => Fault::Gone,
         };
         match fault {
-            Fault::Tls(word) => metrics.tls_fault(word),
+            Fault::Tls(fault) => metrics.tls_fault(fault),
             Fault::Proxy => metrics.bad_proxy_header.inc(),
             Fault::Gone => {}
         }
@@ -153,7 +152,8 @@ impl Manner {
         Ok(match &self.kind {
             Kind::Tls(tls) => {
                 let shaken = tls.shake_hands(wire).await;
-                let (stream, peer) = shaken.map_err(|fault| Fault::Tls(tls::fault_word(&fault)))?;
+                let (stream, peer) =
+                    shaken.map_err(|fault| Fault::Tls(tls::handshake_fault(&fault)))?;
                 let is_http2 = tls::is_http2(&stream);
                 let transport = Transport::Tls(Box::new(stream));
                 let door = Door::Tls(Box::new(peer));

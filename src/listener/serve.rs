@@ -19,7 +19,10 @@ use super::{
     outgoing::Outgoing,
     watchdog::{Finding, Watchdog},
 };
-use crate::{config::ConnectionLimits, metrics::ListenerMetrics};
+use crate::{
+    config::ConnectionLimits,
+    metrics::{CloseReason, ListenerMetrics},
+};
 
 /// Told to who comes without TLS when there are too many.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
@@ -142,17 +145,17 @@ async fn watch_over<A>(
                 leave.send_replace(true);
             }
             // It is told first, and dropped at the next look.
-            Finding::Drop("idle") if is_http2 && !is_told() => {
+            Finding::Drop(CloseReason::Idle) if is_http2 && !is_told() => {
                 leave.send_replace(true);
             }
-            Finding::Drop(why) => {
-                metrics.closed(why);
+            Finding::Drop(reason) => {
+                metrics.closed(reason);
                 return;
             }
-            Finding::GiveUp(why) => {
+            Finding::GiveUp(reason) => {
                 let before = progress.given_up.swap(true, Relaxed);
                 if !before {
-                    metrics.closed(why);
+                    metrics.closed(reason);
                 }
                 // The streams of HTTP/2 fail when their connection is gone.
                 if before || is_http2 {
@@ -162,6 +165,6 @@ async fn watch_over<A>(
         }
     }
     if progress.floods.load(Relaxed) {
-        metrics.closed("flood");
+        metrics.closed(CloseReason::Flood);
     }
 }

@@ -19,7 +19,7 @@ use super::wire::Wire;
 use crate::{
     config::{ClientCertificates, Listen, ServerCertificate},
     domain::{CertificateNames, TlsPeer},
-    metrics::DownstreamMetrics,
+    metrics::{DownstreamMetrics, HandshakeFault},
 };
 
 const HTTP2: &[u8] = b"h2";
@@ -190,23 +190,23 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// One word for what ended a handshake, from a closed list.
-pub fn fault_word(fault: &io::Error) -> &'static str {
+/// What ended a handshake.
+pub fn handshake_fault(fault: &io::Error) -> HandshakeFault {
     use rustls::Error::{
         AlertReceived, InappropriateHandshakeMessage, InappropriateMessage, InvalidCertificate,
         InvalidMessage, NoApplicationProtocol, NoCertificatesPresented, PeerIncompatible,
     };
     let inner = fault.get_ref();
     match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(NoApplicationProtocol) => "no_common_protocol",
-        Some(NoCertificatesPresented) => "no_client_certificate",
-        Some(InvalidCertificate(_)) => "bad_client_certificate",
-        Some(PeerIncompatible(_)) => "no_common_parameters",
+        Some(NoApplicationProtocol) => HandshakeFault::NoCommonProtocol,
+        Some(NoCertificatesPresented) => HandshakeFault::NoClientCertificate,
+        Some(InvalidCertificate(_)) => HandshakeFault::BadClientCertificate,
+        Some(PeerIncompatible(_)) => HandshakeFault::NoCommonParameters,
         Some(
             InvalidMessage(_) | InappropriateMessage { .. } | InappropriateHandshakeMessage { .. },
-        ) => "not_tls",
-        Some(AlertReceived(_)) => "client_alert",
-        Some(_) => "other",
-        None => "closed",
+        ) => HandshakeFault::NotTls,
+        Some(AlertReceived(_)) => HandshakeFault::ClientAlert,
+        Some(_) => HandshakeFault::Other,
+        None => HandshakeFault::Closed,
     }
 }

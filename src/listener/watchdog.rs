@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::outgoing::Outgoing;
-use crate::{config::ConnectionLimits, domain::Progress};
+use crate::{config::ConnectionLimits, domain::Progress, metrics::CloseReason};
 
 /// Requests after which a connection takes no more: memory that it gathered goes.
 pub const MAX_REQUESTS: u32 = 10_000;
@@ -29,10 +29,10 @@ pub enum Finding {
     Fine,
     /// It has had its time: after what is there, no more.
     Old,
-    /// Nothing is under way, so it may just end. One word says why.
-    Drop(&'static str),
-    /// Requests under way have to fail. One word says why.
-    GiveUp(&'static str),
+    /// Nothing is under way, so it may just end.
+    Drop(CloseReason),
+    /// Requests under way have to fail.
+    GiveUp(CloseReason),
 }
 
 /// What was seen so far.
@@ -99,7 +99,7 @@ impl Watchdog {
         let progress = Arc::clone(&self.progress);
         // The end of an answer may be on its way when its request is settled.
         if self.is_slow_reader(passed, outgoing) {
-            return Finding::GiveUp("slow_reader");
+            return Finding::GiveUp(CloseReason::SlowReader);
         }
         let requests = progress.requests.load(Relaxed);
         let finding = match progress.in_flight.load(Relaxed) {
@@ -137,10 +137,10 @@ impl Watchdog {
             .header
             .is_some_and(|since| is_over(since, self.limits.header_timeout))
         {
-            return Finding::Drop("header_timeout");
+            return Finding::Drop(CloseReason::HeaderTimeout);
         }
         match is_over(since, self.limits.idle_timeout) {
-            true => Finding::Drop("idle"),
+            true => Finding::Drop(CloseReason::Idle),
             false => Finding::Fine,
         }
     }
@@ -156,7 +156,7 @@ impl Watchdog {
             .body
             .is_too_slow(waits, read, passed, self.limits.min_rate)
         {
-            true => Finding::GiveUp("slow_body"),
+            true => Finding::GiveUp(CloseReason::SlowBody),
             false => Finding::Fine,
         }
     }
@@ -252,7 +252,10 @@ mod tests {
     fn a_header_has_its_time() {
         let mut first = Scene::new(false);
         assert_eq!(first.after(5, 1, 0), Finding::Fine);
-        assert_eq!(first.after(5, 1, 0), Finding::Drop("header_timeout"));
+        assert_eq!(
+            first.after(5, 1, 0),
+            Finding::Drop(CloseReason::HeaderTimeout)
+        );
         let mut later = Scene::new(false);
         later.begin();
         assert_eq!(
@@ -263,7 +266,10 @@ mod tests {
         later.end();
         assert_eq!(later.after(50, 0, 0), Finding::Fine);
         assert_eq!(later.after(10, 1, 0), Finding::Fine);
-        assert_eq!(later.after(5, 1, 0), Finding::Drop("header_timeout"));
+        assert_eq!(
+            later.after(5, 1, 0),
+            Finding::Drop(CloseReason::HeaderTimeout)
+        );
     }
 
     #[test]
@@ -275,7 +281,7 @@ mod tests {
             scene.end();
             let pings = u64::from(is_http2);
             assert_eq!(scene.after(60, pings, 0), Finding::Fine);
-            assert_eq!(scene.after(5, pings, 0), Finding::Drop("idle"));
+            assert_eq!(scene.after(5, pings, 0), Finding::Drop(CloseReason::Idle));
         }
     }
 
@@ -291,14 +297,20 @@ mod tests {
         );
         body.progress.reads_wait.store(true, Relaxed);
         assert_eq!(body.after(60, 1200, 0), Finding::Fine);
-        assert_eq!(body.after(60, 10, 0), Finding::GiveUp("slow_body"));
+        assert_eq!(
+            body.after(60, 10, 0),
+            Finding::GiveUp(CloseReason::SlowBody)
+        );
         let mut answer = Scene::new(true);
         answer.begin();
         assert_eq!(answer.after(60, 0, 10), Finding::Fine);
         answer.progress.writes_wait.store(true, Relaxed);
         assert_eq!(answer.after(60, 0, 2000), Finding::Fine);
         assert_eq!(answer.after(30, 0, 10), Finding::Fine, "it was fast");
-        assert_eq!(answer.after(30, 0, 10), Finding::GiveUp("slow_reader"));
+        assert_eq!(
+            answer.after(30, 0, 10),
+            Finding::GiveUp(CloseReason::SlowReader)
+        );
     }
 
     #[test]
@@ -314,7 +326,10 @@ mod tests {
                 waits: true,
             });
             assert_eq!(scene.after(10, 0, 1 << 20), Finding::Fine);
-            assert_eq!(scene.after(10, 0, 0), Finding::GiveUp("slow_reader"));
+            assert_eq!(
+                scene.after(10, 0, 0),
+                Finding::GiveUp(CloseReason::SlowReader)
+            );
         }
     }
 
@@ -331,7 +346,10 @@ mod tests {
             });
             assert_eq!(scene.after(50, 0, 0), Finding::Fine, "{piece}");
         }
-        assert_eq!(scene.after(15, 0, 0), Finding::GiveUp("slow_reader"));
+        assert_eq!(
+            scene.after(15, 0, 0),
+            Finding::GiveUp(CloseReason::SlowReader)
+        );
         scene.watchdog.limits.min_rate = 0;
         assert_eq!(scene.after(600, 0, 0), Finding::Fine);
     }

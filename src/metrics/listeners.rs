@@ -8,7 +8,67 @@ use super::{
 };
 use crate::domain::UnixSeconds;
 
-/// The families; series are made for each listener when it is opened.
+/// What a client did that its connection was ended for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// A header that did not come to its end.
+    HeaderTimeout,
+    /// Nothing between two requests.
+    Idle,
+    /// A body that trickled in.
+    SlowBody,
+    /// An answer that was hardly taken.
+    SlowReader,
+    /// Frames of HTTP/2 that make much work and mean nothing.
+    Flood,
+}
+
+impl CloseReason {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::HeaderTimeout, "header_timeout"),
+        (Self::Idle, "idle"),
+        (Self::SlowBody, "slow_body"),
+        (Self::SlowReader, "slow_reader"),
+        (Self::Flood, "flood"),
+    ];
+}
+
+/// What ended a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFault {
+    /// The client went away.
+    Closed,
+    /// It took too long.
+    Timeout,
+    /// What came is no TLS.
+    NotTls,
+    /// ALPN named none of ours.
+    NoCommonProtocol,
+    /// No version, cipher suite or group in common.
+    NoCommonParameters,
+    NoClientCertificate,
+    BadClientCertificate,
+    /// The client refused, our certificate most often.
+    ClientAlert,
+    Other,
+}
+
+impl HandshakeFault {
+    const ALL: [(Self, &'static str); 9] = [
+        (Self::Closed, "closed"),
+        (Self::Timeout, "timeout"),
+        (Self::NotTls, "not_tls"),
+        (Self::NoCommonProtocol, "no_common_protocol"),
+        (Self::NoCommonParameters, "no_common_parameters"),
+        (Self::NoClientCertificate, "no_client_certificate"),
+        (Self::BadClientCertificate, "bad_client_certificate"),
+        (Self::ClientAlert, "client_alert"),
+        (Self::Other, "other"),
+    ];
+}
+
+/// The families; series are made for each listener when it is opened, so that the first event is
+/// seen as an increase.
 pub struct DownstreamMetrics {
     open: IntGaugeVec,
     accepted: IntCounterVec,
@@ -21,27 +81,24 @@ pub struct DownstreamMetrics {
 /// Handles of one listener.
 #[derive(Clone)]
 pub struct ListenerMetrics {
-    name: String,
     pub open: IntGauge,
     pub accepted: IntCounter,
     pub bad_proxy_header: IntCounter,
     pub too_many: IntCounter,
     pub too_many_of_address: IntCounter,
-    closed: IntCounterVec,
-    handshake_errors: IntCounterVec,
+    closed: [IntCounter; CloseReason::ALL.len()],
+    handshake_errors: [IntCounter; HandshakeFault::ALL.len()],
 }
 
 impl ListenerMetrics {
-    /// Counts a connection that was ended by us; `reason` is of a closed list.
-    pub fn closed(&self, reason: &str) {
-        let labels = [self.name.as_str(), reason];
-        self.closed.with_label_values(&labels).inc();
+    /// Counts a connection that was ended by us.
+    pub fn closed(&self, reason: CloseReason) {
+        self.closed[reason as usize].inc();
     }
 
-    /// Counts a handshake that failed; `reason` is of a closed list.
-    pub fn tls_fault(&self, reason: &str) {
-        let labels = [self.name.as_str(), reason];
-        self.handshake_errors.with_label_values(&labels).inc();
+    /// Counts a handshake that failed.
+    pub fn tls_fault(&self, fault: HandshakeFault) {
+        self.handshake_errors[fault as usize].inc();
     }
 }
 
@@ -84,21 +141,16 @@ impl DownstreamMetrics {
     /// `name`: its address.
     pub fn listener(&self, name: &str) -> ListenerMetrics {
         let refused = |reason| self.refused.with_label_values(&[name, reason]);
-        let metrics = ListenerMetrics {
-            name: name.to_owned(),
+        ListenerMetrics {
             open: self.open.with_label_values(&[name]),
             accepted: self.accepted.with_label_values(&[name]),
             bad_proxy_header: refused("bad_proxy_header"),
             too_many: refused("max_connections"),
             too_many_of_address: refused("max_connections_per_address"),
-            closed: self.closed.clone(),
-            handshake_errors: self.handshake_errors.clone(),
-        };
-        // The commonest; the others come with their first event.
-        let labels = [name, "closed"];
-        self.handshake_errors.with_label_values(&labels);
-        self.closed.with_label_values(&[name, "idle"]);
-        metrics
+            closed: CloseReason::ALL.map(|(_, word)| self.closed.with_label_values(&[name, word])),
+            handshake_errors: HandshakeFault::ALL
+                .map(|(_, word)| self.handshake_errors.with_label_values(&[name, word])),
+        }
     }
 
     /// In the order of their names.

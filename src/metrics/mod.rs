@@ -33,7 +33,7 @@ pub use issuer::{
     CredentialMetrics, GrantKind, IntrospectionMetrics, IssuerMetrics, Outcome, RenewalResult,
 };
 pub use jwt::{JwtMetrics, JwtResult, KeysResult};
-pub use listeners::{DownstreamMetrics, ListenerMetrics};
+pub use listeners::{CloseReason, DownstreamMetrics, HandshakeFault, ListenerMetrics};
 pub use rate::RateLimitMetrics;
 pub use response_cache::{CacheResult, DiskMetrics, ResponseCacheMetrics};
 pub use route::{Phase, RouteMetrics, Zeros};
