@@ -28,9 +28,6 @@ impl Recorder {
     }
 
     pub fn record(&self, entry: &Entry<'_>, context: &Context, now: Instant) {
-        if let Some(log) = &self.access_log {
-            log.write(entry);
-        }
         if let Some(tracer) = self.tracer.as_ref().filter(|_| self.traces(context)) {
             tracer.take(spans(entry, context, now));
         }
@@ -45,6 +42,10 @@ impl Recorder {
                 client: entry.client,
                 trace_id: entry.trace_id.to_owned(),
             });
+        }
+        // Last: who sees the line finds the rest.
+        if let Some(log) = &self.access_log {
+            log.write(entry);
         }
     }
 

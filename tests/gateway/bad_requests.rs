@@ -2,7 +2,7 @@
 
 use portcullis::demo::Reply;
 
-use crate::support::Harness;
+use crate::support::{Harness, ROUTES};
 
 #[test]
 fn odd_tokens() {
@@ -100,7 +100,7 @@ fn a_refusal_before_a_large_or_endless_body_closes() {
 
 #[test]
 fn a_flood_of_random_tokens_leaves_good_ones_alone() {
-    let harness = Harness::start();
+    let harness = Harness::with(&format!("[token_cache]\nmax_ttl = \"1h\"\n{ROUTES}"));
     harness
         .key_manager
         .set("good", Reply::active("shop", "orders.read"));

@@ -422,7 +422,7 @@ fn keys_go_on_while_their_issuer_is_out_of_reach() {
     let name = issuer.name();
     let failed =
         format!("portcullis_jwks_refreshes_total{{issuer=\"{name}\",result=\"unreachable\"}}");
-    assert_eq!(harness.metric(&failed), 1.0);
+    assert!(harness.metric(&failed) >= 1.0);
     let keys = format!("portcullis_jwks_keys{{issuer=\"{name}\"}}");
     assert_eq!(harness.metric(&keys), 2.0);
 }

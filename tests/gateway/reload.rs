@@ -161,14 +161,16 @@ fn no_request_fails_while_configurations_are_taken_up() {
                 scope.spawn(|| {
                     let mut connection = harness.connect();
                     let mut count = 0;
-                    while !over.load(Ordering::Relaxed) {
+                    loop {
                         let answer = connection.send(
                             b"GET /orders/1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n\r\n",
                         );
                         assert_eq!(answer.status, 200);
                         count += 1;
+                        if over.load(Ordering::Relaxed) {
+                            break count;
+                        }
                     }
-                    count
                 })
             })
             .collect();

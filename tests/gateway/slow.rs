@@ -43,7 +43,7 @@ fn who_takes_or_sends_nothing_is_cut_off() {
     let server = upstream();
     // A short time for headers means frequent looks.
     let harness = Harness::with(&format!(
-        "[listen.limits]\nheader_timeout = \"1s\"\n\
+        "[listen.limits]\nheader_timeout = \"2s\"\n\
          [[route]]\npath = \"/*\"\npublic = true\nupstream = \"http://{}\"\n",
         server.address
     ));

@@ -223,7 +223,9 @@ fn a_file_that_changes_is_read_again_and_a_bad_one_is_not_taken() {
         get(&harness, "/pizza/1", "shop"),
         is(403, "subscription_missing")
     );
-    assert_eq!(harness.metric("portcullis_subscriptions_source_up"), 1.0);
+    wait_for("the source to be up", || {
+        harness.metric("portcullis_subscriptions_source_up") == 1.0
+    });
 }
 
 #[test]

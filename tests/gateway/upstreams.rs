@@ -171,6 +171,8 @@ fn the_least_busy_server_is_next() {
     wait_for("the request", || held(&one) + held(&two) == 1);
     let idle = if held(&one) == 1 { "two" } else { "one" };
     for _ in 0..6 {
+        // A request counts for its server until its last line is written.
+        wait_for("one in flight", || harness.metrics.all_in_flight() == 1);
         assert_eq!(get(&harness), idle);
     }
     for server in [&one, &two] {
@@ -363,10 +365,11 @@ fn a_server_gets_no_more_than_it_may_have() {
 fn an_answer_has_to_come_in_the_time_of_the_route() {
     let server = Server::start("one");
     let sections = pool(&[&server], "[upstreams.pool.timeouts]\ntotal = \"1h\"\n")
-        .replace("public = true", "public = true\ntimeout = \"100ms\"");
+        .replace("public = true", "public = true\ntimeout = \"2s\"");
     let harness = Harness::with(&sections);
     let answer = harness.get_with("/hold", "");
     assert_eq!(answer.refusal(), (504, "upstream_timeout".to_owned()));
+    wait_for("the request", || server.requests() > 0);
     assert_eq!(server.requests(), 1, "a slow answer is not asked for again");
     assert_eq!(get(&harness), "one");
 }
@@ -382,7 +385,7 @@ fn an_answer_that_goes_on_too_long_is_broken_off() {
         }
     });
     let sections = format!(
-        "[[route]]\npath = \"/*\"\npublic = true\ntimeout = \"200ms\"\nupstream = \"http://{}\"\n",
+        "[[route]]\npath = \"/*\"\npublic = true\ntimeout = \"2s\"\nupstream = \"http://{}\"\n",
         drip.address
     );
     let harness = Harness::with(&sections);
@@ -563,8 +566,9 @@ fn tls_with_certificates_of_both_sides() {
         to(&url, &lines).get_with("/x", "")
     };
     let name = "server_name = \"orders.internal\"\n";
-    for protocol in ["http1", "auto", "h2"] {
+    for (lines, protocol) in (1..).zip(["http1", "auto", "h2"]) {
         ask(protocol, "ca.pem", name, true).echoed();
+        server.log(lines);
     }
     let versions: Vec<_> = server
         .log(3)

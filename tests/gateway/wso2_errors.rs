@@ -1,10 +1,10 @@
 //! Refusals in the form of WSO2 API Microgateway: bodies and challenge byte for byte.
 
-use std::{io::Write, time::Duration};
+use std::io::Write;
 
 use portcullis::demo::Reply;
 
-use crate::support::{Answer, Harness, ROUTES, RawServer, read_request};
+use crate::support::{Answer, Harness, PATIENCE, ROUTES, RawServer, read_request};
 
 const WSO2: &str = "[errors]\nformat = \"wso2\"\n";
 const CHALLENGE: &str = "OAuth2 realm=\"WSO2 API Microgateway\", error=\"invalid token\" , \
@@ -126,7 +126,7 @@ fn limits_and_bodies() {
 fn upstreams_that_fail() {
     let slow = RawServer::start(|_, mut stream| {
         read_request(&mut stream);
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(PATIENCE);
     });
     let broken = RawServer::start(|_, mut stream| {
         read_request(&mut stream);
