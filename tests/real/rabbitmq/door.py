@@ -9,7 +9,7 @@ from wire import LOOPBACK
 
 class Door:
     def __init__(self, port, target):
-        self.connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
+        self.connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
         self.target = target
 
     def __enter__(self):
@@ -24,7 +24,7 @@ class Door:
         answer.read()
         return answer.status
 
-    def wait(self, token, status, since, seconds=5):
+    def wait(self, token, status, since, seconds=60):
         """Milliseconds from `since` (of `time.perf_counter`) to the first answer with this status."""
         while True:
             asked = time.perf_counter()

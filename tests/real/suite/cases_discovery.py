@@ -6,7 +6,7 @@ from proofs import basic, issued_by
 from wire import wait_until
 
 NOT_READY = "introspection_not_ready"
-RECOVERY_SECONDS = 20
+RECOVERY_SECONDS = 60
 
 
 def endpoint_is_found(world):

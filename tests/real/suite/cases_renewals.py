@@ -44,10 +44,11 @@ def trickle(client, bearer):
         # Each is renewed when seven to eight tenths of its life are over.
         expect(LIVES < renewals <= 2 * LIVES + 1, True, f"whether {renewals} tokens are enough")
         expect(gateway.failed_renewals(), 0, "token requests that failed")
-        left = gateway.metric(EXPIRY) - time.time()
-        expect(0 < left <= life + 1, True, f"whether its token ends soon ({left:.1f} s)")
+        now = time.time()
+        left = gateway.metric(EXPIRY) - now
+        expect(0 < left <= life + 5, True, f"whether its token ends soon ({left:.1f} s)")
         refused_questions = world.guard.answers(401) - refusals
-        few = 0 if life >= EXACT_SECONDS else renewals
+        few = 1 if life >= EXACT_SECONDS else renewals
         expect(refused_questions <= few, True, f"whether {refused_questions} refusals are few")
         ended(gateway.check("--online"), 0)
 
@@ -129,7 +130,7 @@ def wrong_scope(world):
     for _ in range(CROWD):
         refused(gateway.get(mint(world)), 503, CLIENT_REFUSED, retry_after=True)
     renewals = gateway.renewals()
-    expect(renewals <= 5, True, f"whether {renewals:.0f} token requests are few")
+    expect(renewals < CROWD / 2, True, f"whether {renewals:.0f} token requests are few")
 
 
 CASES = [

@@ -8,7 +8,7 @@ from wire import LOOPBACK
 
 def without_credentials(url):
     def keys(_folder, _name):
-        return f'introspectUrl = "{url}"\ntimeout = "1s"'
+        return f'introspectUrl = "{url}"\ntimeout = "5s"'
 
     return keys
 
@@ -19,7 +19,7 @@ def basic(url, name, secret):
         write_private(file, secret + "\n")
         return f"""
 introspectUrl = "{url}"
-timeout = "1s"
+timeout = "5s"
     [keymanager.security.basic]
         enabled = true
         username = {json.dumps(name)}
@@ -48,7 +48,7 @@ class OwnToken:
         write_private(file, self.secret + "\n")
         return f"""
 introspectUrl = "{self.introspection_url}"
-timeout = "1s"
+timeout = "5s"
     [keymanager.security.oauth2]
         enabled = true
         credentialBearer = "{self.bearer}"

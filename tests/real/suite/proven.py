@@ -27,7 +27,7 @@ level = "debug"
 access = "json"
 
 [keyManager]
-timeout = "1s"
+timeout = "5s"
 {key_manager}
 
 [token_cache]
