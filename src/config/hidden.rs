@@ -1,6 +1,6 @@
 //! Lines of a configuration as they may be shown: without what could be a secret.
 
-use super::section::nearest;
+use super::{fold, section::nearest};
 
 /// Keys whose values may be shown, and what is misspelt but nearer to one of them than to a secret's.
 /// Everything else is taken for a secret: a table on one line, a part of a longer text.
@@ -75,6 +75,7 @@ const SHOWN_KEYS: &[&str] = &[
     "keyalias",
     "keyfile",
     "keyid",
+    "keymanager",
     "keymanageroutage",
     "keystorefile",
     "keystorepath",
@@ -151,6 +152,7 @@ const SHOWN_KEYS: &[&str] = &[
     "tokenheader",
     "tokenlistenerport",
     "tokenmisses",
+    "tokenpattern",
     "tokentypehint",
     "tokenurl",
     "topic",
@@ -200,6 +202,13 @@ pub fn hide_passwords(line: &str) -> String {
     }
 }
 
+/// A table on one line that has a key whose value could be a secret.
+fn is_table_with_secrets(value: &str) -> bool {
+    const WORDS: [&str; 4] = ["password", "secret", "security", "token"];
+    let folded = fold(value);
+    value.contains('{') && WORDS.iter().any(|word| folded.contains(word))
+}
+
 /// The line as it may be shown: with nothing in it that could be a secret.
 pub fn hide_secrets(line: &str) -> String {
     let trimmed = line.trim_start();
@@ -213,8 +222,9 @@ pub fn hide_secrets(line: &str) -> String {
     };
     let known: Vec<&str> = SHOWN_KEYS.iter().chain(SECRET_KEYS).copied().collect();
     let shown = nearest(key, &known).is_some_and(|key| SHOWN_KEYS.contains(&key));
-    // An address may carry a password.
-    match (shown && !value.contains('@')) || value.trim().is_empty() {
+    // An address may carry a password, and so may a table on one line.
+    let may_hide = value.contains('@') || is_table_with_secrets(value);
+    match (shown && !may_hide) || value.trim().is_empty() {
         true => line.to_owned(),
         false => format!("{key}= {HIDDEN}"),
     }
