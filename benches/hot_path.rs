@@ -74,8 +74,7 @@ fn part_1_extract(bencher: Bencher) {
 fn part_2_digest(bencher: Bencher) {
     let digester = TokenDigester::new(
         &[7; 32],
-        "https://id.example.com/introspect",
-        "basic:gateway",
+        &["https://id.example.com/introspect", "basic:gateway"],
     );
     let token = AccessToken::parse(TOKEN.as_bytes()).expect("a token");
     bencher.bench_local(|| digester.digest(black_box(token)));
@@ -85,7 +84,12 @@ fn part_2_digest(bencher: Bencher) {
 fn part_2_and_3_digest_and_look_up(bencher: Bencher) {
     let path = HitPath::new();
     let token = AccessToken::parse(TOKEN.as_bytes()).expect("a token");
-    bencher.bench_local(|| path.verifier.recall(black_box(token), path.now).1.is_some());
+    bencher.bench_local(|| {
+        path.verifier
+            .recall(black_box(token), None, path.now)
+            .1
+            .is_some()
+    });
 }
 
 #[divan::bench]
@@ -211,14 +215,14 @@ impl HitPath {
     /// Fetches the token once, so that the cache has it.
     fn learn(&self) {
         let token = AccessToken::parse(TOKEN.as_bytes()).expect("a token");
-        let (key, known) = self.verifier.recall(token, self.now);
+        let (key, known) = self.verifier.recall(token, None, self.now);
         assert!(known.is_none(), "nothing is known at the start");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .expect("a runtime");
         runtime
-            .block_on(self.verifier.fetch(key, token, &TraceContext::NONE))
+            .block_on(self.verifier.fetch(key, token, None, &TraceContext::NONE))
             .expect("the fake answers");
     }
 
@@ -229,13 +233,13 @@ impl HitPath {
 
     fn verdict(&self) -> Verdict {
         let token = AccessToken::parse(TOKEN.as_bytes()).expect("a token");
-        let (_, known) = self.verifier.recall(token, self.now);
+        let (_, known) = self.verifier.recall(token, None, self.now);
         known.expect("a hit").verdict
     }
 
     fn walk(&self, headers: &HeaderMap) -> Permit {
         let token = extract(headers, Some("page=2")).expect("a token");
-        let (_, known) = self.verifier.recall(token, self.now);
+        let (_, known) = self.verifier.recall(token, None, self.now);
         let Verified { verdict, .. } = known.expect("a hit");
         self.policy().check(&verdict, NOW, true).expect("a permit")
     }
@@ -263,15 +267,14 @@ struct Fake;
 #[async_trait]
 impl Introspect for Fake {
     async fn introspect(&self, _: &Question) -> Result<Verdict, Unavailable> {
-        Ok(Verdict::parse(ANSWER.as_bytes()).expect("an answer"))
+        Ok(Verdict::parse(ANSWER.as_bytes(), &Arc::default()).expect("an answer"))
     }
 }
 
 fn verifier(settings: &Settings) -> Verifier {
     let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let key_manager = settings.key_manager.as_ref().expect("a key manager");
     Verifier::new(
-        Some((key_manager, Arc::new(Fake))),
+        vec![(&settings.key_managers[0], Arc::new(Fake))],
         Issuers::default(),
         &settings.token_cache,
         &[7; 32],

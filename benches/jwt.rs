@@ -98,7 +98,7 @@ fn hit(bencher: Bencher) {
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let (issuer, _) = Issuer::new(&settings.jwt_issuers[0], &metrics);
     let verifier = Verifier::new(
-        None,
+        Vec::new(),
         Issuers::new(vec![issuer]),
         &settings.token_cache,
         &[7; 32],
@@ -108,14 +108,14 @@ fn hit(bencher: Bencher) {
     let token = token("RS256");
     let token = AccessToken::parse(token.as_bytes()).expect("a token");
     let now = Instant::now();
-    let (key, known) = verifier.recall(token, now);
+    let (key, known) = verifier.recall(token, None, now);
     assert!(known.is_none());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .expect("a runtime");
     runtime
-        .block_on(verifier.fetch(key, token, &TraceContext::NONE))
+        .block_on(verifier.fetch(key, token, None, &TraceContext::NONE))
         .expect("the signature is good");
-    bencher.bench_local(|| verifier.recall(black_box(token), now).1.is_some());
+    bencher.bench_local(|| verifier.recall(black_box(token), None, now).1.is_some());
 }

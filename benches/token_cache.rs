@@ -243,14 +243,14 @@ impl std::hash::Hasher for FirstBytes {
 
 static GRANT: LazyLock<Arc<Grant>> = LazyLock::new(|| {
     let answer = br#"{"active":true,"client_id":"bench","sub":"somebody","scope":"orders.read"}"#;
-    match Verdict::parse(answer) {
+    match Verdict::parse(answer, &Arc::default()) {
         Ok(Verdict::Active(grant)) => grant,
         other => panic!("{other:?}"),
     }
 });
 
 static KEYS: LazyLock<Vec<TokenKey>> = LazyLock::new(|| {
-    let digester = TokenDigester::new(&[7; 32], "bench", "bench");
+    let digester = TokenDigester::new(&[7; 32], &["bench", "bench"]);
     (0..LARGE)
         .map(|number| {
             let token = format!("token-{number:030}");

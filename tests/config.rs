@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use portcullis::config::{Environment, Loaded, Source, load, load_source};
+use portcullis::config::{Environment, KeyManagerSettings, Loaded, Source, load, load_source};
 
 #[test]
 fn each_case_says_what_it_said() {
@@ -63,18 +63,21 @@ fn say(input: &str) -> String {
     said.replace(&folder.prefix(), "")
 }
 
+fn asked(key_managers: &[KeyManagerSettings]) -> String {
+    let of = |known: &KeyManagerSettings| known.endpoint.url().to_string();
+    match key_managers {
+        [] => "nobody".to_owned(),
+        known => known.iter().map(of).collect::<Vec<_>>().join(", "),
+    }
+}
+
 fn say_of(source: Source, environment: &Environment) -> String {
     match load_source(source, environment) {
         Ok(Loaded { settings, warnings }) => format!(
             "{warnings}ok: {} routes, {} upstreams, asks {}\n",
             settings.routes.routes().len(),
             settings.upstreams.len(),
-            settings
-                .key_manager
-                .map_or("nobody".to_owned(), |key_manager| key_manager
-                    .endpoint
-                    .url()
-                    .to_string())
+            asked(&settings.key_managers)
         ),
         Err(problems) => format!("{problems}{}\n", problems.summary()),
     }

@@ -491,7 +491,7 @@ fn printed(settings: &Settings) -> String {
     format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         settings.listen,
-        settings.key_manager,
+        settings.key_managers,
         settings.jwt_issuers,
         settings.backend_jwt,
         settings.token_cache,
@@ -525,6 +525,7 @@ fn every_key_of_the_file_is_known() {
                 [
                     "`https` needs a certificate",
                     "given twice",
+                    "there is no [keyManagers.",
                     "there is no rate limit",
                     "there is no tier",
                     "no tier is there",

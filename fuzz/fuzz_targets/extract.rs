@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
             let value = headers[header::AUTHORIZATION].as_bytes();
             assert!(value.ends_with(text.as_bytes()));
             assert_eq!(format!("{token:?}"), "AccessToken([redacted])");
-            let digester = TokenDigester::new(&[7; 32], "https://key-manager", "gateway");
+            let digester = TokenDigester::new(&[7; 32], &["https://key-manager", "gateway"]);
             assert!(digester.digest(token) == digester.digest(token));
         }
         Err(denial) => {

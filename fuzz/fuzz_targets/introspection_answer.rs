@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::domain::{MAX_CLAIM_BYTES, Policy, ScopeRule, Verdict};
@@ -11,7 +11,7 @@ use portcullis::domain::{MAX_CLAIM_BYTES, Policy, ScopeRule, Verdict};
 const NOW: i64 = 1_800_000_000;
 
 fuzz_target!(|data: &[u8]| {
-    let verdict = match Verdict::parse(data) {
+    let verdict = match Verdict::parse(data, &Arc::default()) {
         Ok(verdict) => verdict,
         Err(fault) => {
             assert!(!fault.to_string().is_empty());

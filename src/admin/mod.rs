@@ -237,7 +237,7 @@ mod tests {
         auth::Revocations,
         config::LimitSettings,
         domain::{ErrorFormat, RouteTable},
-        gateway::{KnownAs, Parts, Snapshot},
+        gateway::{Parts, Snapshot},
         limits::Limiters,
         response_cache::Bounds,
     };
@@ -252,7 +252,6 @@ mod tests {
             upstreams: Vec::new(),
             verifier: None,
             subscriptions: None,
-            known_as: KnownAs::default(),
             errors: ErrorFormat::default(),
             revocations: Arc::new(Revocations::new(&[0; 32], Arc::clone(&metrics.revocation))),
             limits: LimitSettings::default(),

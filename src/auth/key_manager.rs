@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::{EndpointSettings, KeyManagerSettings},
-    domain::{BadAnswer, Secret, Verdict},
+    domain::{BadAnswer, Secret, Verdict, VouchedBy},
     metrics::{IssuerMetrics, Metrics, Outcome},
     telemetry::{TRACEPARENT, TraceContext},
 };
@@ -61,6 +61,8 @@ pub struct KeyManager {
     extra_headers: Vec<(HeaderName, HeaderValue)>,
     credential: Credential,
     calls: Semaphore,
+    /// Stands behind what it answers.
+    vouched_by: Arc<VouchedBy>,
     metrics: Arc<IssuerMetrics>,
     /// Whether the last call failed: the log tells changes, not every call.
     failing: AtomicBool,
@@ -97,6 +99,10 @@ impl KeyManager {
             extra_headers: settings.extra_headers.clone(),
             credential,
             calls: Semaphore::new(MAX_CALLS),
+            vouched_by: Arc::new(VouchedBy::new(
+                settings.known_as.as_deref(),
+                settings.validate_subscriptions,
+            )),
             metrics,
             failing: AtomicBool::new(false),
         };
@@ -163,7 +169,7 @@ impl KeyManager {
         let timed = Timed(&self.metrics, Instant::now());
         let answer = self.ask(endpoint, question, proof).await;
         drop(timed);
-        read(&answer?)
+        read(&answer?, &self.vouched_by)
     }
 
     /// Sends the request, a second time when a kept connection turns out to be dead. Asking twice
@@ -334,7 +340,7 @@ impl Drop for Landing<'_> {
 }
 
 /// The verdict of an answer: 200, JSON, a boolean `active`; everything else is a failure.
-fn read(answer: &Answer) -> Result<Verdict, Fail> {
+fn read(answer: &Answer, vouched_by: &Arc<VouchedBy>) -> Result<Verdict, Fail> {
     match answer.status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -366,7 +372,7 @@ fn read(answer: &Answer) -> Result<Verdict, Fail> {
             &"the answer is compressed",
         ));
     }
-    Verdict::parse(&answer.body)
+    Verdict::parse(&answer.body, vouched_by)
         .map_err(|fault: BadAnswer| Fail::because(Unavailable::BadAnswer, &fault))
 }
 

@@ -1,8 +1,9 @@
 //! Who is calling: a token to a verdict, by way of the cache.
 //!
-//! [`Verifier`] is the page to read: cache, then the signature where the token has one of an issuer of
-//! ours, else one flight to the key manager.
+//! [`Verifier`] is the page to read: whose word counts, then the cache, then the signature where the token
+//! has one of an issuer of ours, else one flight to the key manager.
 
+mod asked;
 mod cache;
 mod control_plane;
 mod credential;
@@ -33,11 +34,13 @@ pub use upkeep::{KeyManagerReadiness, Readiness, Upkeep};
 
 use crate::{
     config::{Introspection, KeyManagerSettings, TokenCacheSettings},
-    domain::{AccessToken, Grant, JwtFault, Secret, TokenDigester, TokenKey, UnixSeconds, Verdict},
-    metrics::{IssuerMetrics, Metrics},
+    domain::{
+        AccessToken, AskedAbout, Grant, JwtFault, TokenDigester, TokenKey, UnixSeconds, Verdict,
+    },
+    metrics::Metrics,
     telemetry::TraceContext,
 };
-use flight::Flights;
+use asked::Asked;
 
 /// The moment of a request on both clocks: lives are measured on the monotonic one, which no
 /// adjustment moves; `exp` is a date and is compared with the calendar.
@@ -107,11 +110,22 @@ impl std::convert::From<Unavailable> for NoVerdict {
 
 /// Turns tokens into verdicts.
 pub struct Verifier {
-    digester: TokenDigester,
+    asked: Box<[Asked]>,
+    /// For tokens that nobody can be asked about.
+    nobody: TokenDigester,
     issuers: Issuers,
     memory: Memory,
-    /// `None`: JWTs only.
-    asked: Option<Asked>,
+}
+
+/// Whose word counts on a token.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    /// This key manager's alone, since the route names it.
+    Only(&'a Asked),
+    /// That of the token's issuer, if it is one of ours, or of this key manager; `None`: of nobody else.
+    Anyones(Option<&'a Asked>),
+    /// The route names a key manager that is not there.
+    Nobodys,
 }
 
 /// What is known already.
@@ -121,49 +135,29 @@ struct Memory {
     lives: TokenCacheSettings,
 }
 
-/// The key manager, for those who ask it.
-struct Asked {
-    client: Arc<dyn Introspect>,
-    flights: Flights,
-    /// How long a request waits for a call, its own or another's.
-    patience: Duration,
-    metrics: Arc<IssuerMetrics>,
-}
-
 impl Verifier {
-    /// `key_manager`: who is asked, and by which client. `seed` is random and of this process. The cache
+    /// `key_managers`: who is asked, and by which client. `seed` is random and of this process. The cache
     /// may be shared with verifiers before and after this one: their answers are found only where key
     /// manager and credentials are the same.
     pub fn new(
-        key_manager: Option<(&KeyManagerSettings, Arc<dyn Introspect>)>,
+        key_managers: Vec<(&KeyManagerSettings, Arc<dyn Introspect>)>,
         issuers: Issuers,
         lives: &TokenCacheSettings,
         seed: &[u8; 32],
         cache: Arc<TokenCache>,
         metrics: &Metrics,
     ) -> Self {
-        /// The call itself is bounded by the timeout; this is for the way there and back.
-        const MARGIN: Duration = Duration::from_millis(500);
-        let (url, credential) = match &key_manager {
-            Some((settings, _)) => (
-                settings.endpoint.url().to_string(),
-                credential::identity(&settings.credential),
-            ),
-            None => Default::default(),
-        };
+        let asked = key_managers
+            .into_iter()
+            .map(|(settings, client)| Asked::new(settings, client, seed, metrics));
         Self {
-            digester: TokenDigester::new(seed, &url, &credential),
+            asked: asked.collect(),
+            nobody: TokenDigester::new(seed, &[]),
             issuers,
             memory: Memory {
                 cache,
                 lives: lives.clone(),
             },
-            asked: key_manager.map(|(settings, client)| Asked {
-                client,
-                flights: Flights::default(),
-                patience: settings.timeout + MARGIN,
-                metrics: metrics.issuer(&settings.name),
-            }),
         }
     }
 
@@ -172,9 +166,21 @@ impl Verifier {
         self.memory.lives.max_ttl
     }
 
-    /// The token's digest, and what the cache has for it. Neither allocates nor waits.
-    pub fn recall(&self, token: AccessToken<'_>, now: Instant) -> (TokenKey, Option<Verified>) {
-        let key = self.digester.digest(token);
+    /// The token's digest, and what the cache has for it. Neither allocates nor waits. `named`: the key
+    /// manager that the route names.
+    pub fn recall(
+        &self,
+        token: AccessToken<'_>,
+        named: Option<&str>,
+        now: Instant,
+    ) -> (TokenKey, Option<Verified>) {
+        let digester = match self.whose(token, named) {
+            Whose::Only(asked) => &asked.alone,
+            Whose::Anyones(Some(asked)) => &asked.beside_issuers,
+            Whose::Anyones(None) => &self.nobody,
+            Whose::Nobodys => return (self.nobody.digest(token), None),
+        };
+        let key = digester.digest(token);
         let verdict = match self.memory.cache.lookup(&key, now) {
             Lookup::Active(grant, _) if grant.is_withdrawn() => return (key, None),
             Lookup::Active(grant, _) => Verdict::Active(grant),
@@ -186,7 +192,7 @@ impl Verifier {
     }
 
     /// Finds out about a token that the cache does not have: by its signature if it is a JWT of an
-    /// issuer of ours, else from the key manager. Requests with the same token share one call, which
+    /// issuer of ours, else from the key manager; from the latter alone where the route names it. Requests with the same token share one call, which
     /// goes into the trace of the first: `trace` is the span of a call for this request.
     ///
     /// # Errors
@@ -196,8 +202,17 @@ impl Verifier {
         &self,
         key: TokenKey,
         token: AccessToken<'_>,
+        named: Option<&str>,
         trace: &TraceContext,
     ) -> Result<Verified, NoVerdict> {
+        let asked = match self.whose(token, named) {
+            Whose::Only(asked) => {
+                let answer = asked.ask(key, token, None, trace, &self.memory);
+                return Ok(answer.await?);
+            }
+            Whose::Nobodys => return Err(Unavailable::Lost.into()),
+            Whose::Anyones(asked) => asked,
+        };
         let mut signed = None;
         if let Some((issuer, jwt)) = self.issuers.recognise(token) {
             let asks = issuer.settings().introspect;
@@ -212,7 +227,7 @@ impl Verifier {
                 return Ok(Verified { verdict, from });
             }
         }
-        match &self.asked {
+        match asked {
             Some(asked) => Ok(asked.ask(key, token, signed, trace, &self.memory).await?),
             None => Err(NoVerdict::Untrusted(JwtFault::UnknownIssuer)),
         }
@@ -220,59 +235,29 @@ impl Verifier {
 
     /// Drops what is kept of a token.
     pub fn forget(&self, token: AccessToken<'_>) {
-        self.memory.cache.remove(&self.digester.digest(token));
+        let asked = self.asked.iter();
+        let of_asked = asked.flat_map(|asked| [&asked.alone, &asked.beside_issuers]);
+        for digester in of_asked.chain([&self.nobody]) {
+            self.memory.cache.remove(&digester.digest(token));
+        }
+    }
+
+    fn whose(&self, token: AccessToken<'_>, named: Option<&str>) -> Whose<'_> {
+        let Some(name) = named else {
+            let about = self.asked.iter().map(|asked| &asked.about);
+            let position = AskedAbout::whom(about, token);
+            return Whose::Anyones(position.map(|position| &self.asked[position]));
+        };
+        match self.asked.iter().find(|asked| *asked.name == *name) {
+            Some(asked) => Whose::Only(asked),
+            None => Whose::Nobodys,
+        }
     }
 
     /// Answers that are kept: active, inactive.
     #[cfg(test)]
     fn cached(&self) -> (usize, usize) {
         self.memory.cache.len()
-    }
-}
-
-impl Asked {
-    /// `signed` is what the token's own signature vouches for: the key manager can then only say no.
-    async fn ask(
-        &self,
-        key: TokenKey,
-        token: AccessToken<'_>,
-        signed: Option<Verdict>,
-        trace: &TraceContext,
-        memory: &Memory,
-    ) -> Result<Verified, Unavailable> {
-        let started = Instant::now();
-        let call = || {
-            let (client, memory) = (Arc::clone(&self.client), memory.clone());
-            let question = Question {
-                token: Secret::new(token.expose()),
-                trace: trace.clone(),
-            };
-            async move {
-                // Another call may have landed between the look into the cache and the start of
-                // this one.
-                if let Some(grant) = memory.find(&key) {
-                    return Ok(Verdict::Active(grant));
-                }
-                let answer = client.introspect(&question).await?;
-                let verdict = match (answer, signed) {
-                    (Verdict::Active(_), Some(signed)) => signed,
-                    (answer, _) => answer,
-                };
-                memory.keep(key, &verdict, Moment::now());
-                Ok(verdict)
-            }
-        };
-        let landed = self.flights.join(key, self.patience, call).await;
-        let metrics = &self.metrics.introspection;
-        metrics.wait.observe(started.elapsed().as_secs_f64());
-        if landed.joined {
-            metrics.coalesced.inc();
-        }
-        let from = match landed.joined {
-            true => From::Joined,
-            false => From::Fetched,
-        };
-        landed.result.map(|verdict| Verified { verdict, from })
     }
 }
 
@@ -339,7 +324,8 @@ mod tests {
         async fn introspect(&self, _: &Question) -> Result<Verdict, Unavailable> {
             let call = self.calls.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
-            (self.answers)(call).map(|json| Verdict::parse(json.as_bytes()).unwrap())
+            (self.answers)(call)
+                .map(|json| Verdict::parse(json.as_bytes(), &Arc::default()).unwrap())
         }
     }
 
@@ -361,7 +347,7 @@ mod tests {
             answers: Box::new(answers),
         };
         let verifier = Verifier::new(
-            Some((settings.key_manager.as_ref().unwrap(), Arc::new(fake))),
+            vec![(&settings.key_managers[0], Arc::new(fake))],
             Issuers::default(),
             &settings.token_cache,
             &[0; 32],
@@ -373,9 +359,9 @@ mod tests {
 
     async fn verify(verifier: &Verifier, token: &str) -> Result<Verified, NoVerdict> {
         let token = AccessToken::parse(token.as_bytes()).unwrap();
-        match verifier.recall(token, Instant::now()) {
+        match verifier.recall(token, None, Instant::now()) {
             (_, Some(verified)) => Ok(verified),
-            (key, None) => verifier.fetch(key, token, &TraceContext::NONE).await,
+            (key, None) => verifier.fetch(key, token, None, &TraceContext::NONE).await,
         }
     }
 
@@ -450,7 +436,7 @@ mod tests {
 
     #[test]
     fn lives_end_at_exp_or_at_max_ttl() {
-        let grant = |json: &str| match Verdict::parse(json.as_bytes()) {
+        let grant = |json: &str| match Verdict::parse(json.as_bytes(), &Arc::default()) {
             Ok(Verdict::Active(grant)) => grant,
             other => panic!("{other:?}"),
         };

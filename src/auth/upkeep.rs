@@ -25,25 +25,24 @@ impl Endpoint {
     }
 }
 
-/// Whether tokens can be judged: the key manager's endpoint is known, we have had a token of our own
-/// where it wants one, and the keys of all issuers of JWTs have been had.
+/// Whether tokens can be judged: the endpoints of all key managers are known, we have had a token of our own
+/// where one wants it, and the keys of all issuers of JWTs have been had.
 #[derive(Clone, Default)]
 pub struct Readiness {
-    key_manager: Option<KeyManagerReadiness>,
+    key_managers: Box<[KeyManagerReadiness]>,
     issuers: Box<[Arc<Issuer>]>,
 }
 
 impl Readiness {
-    pub fn new(key_manager: Option<KeyManagerReadiness>, issuers: Vec<Arc<Issuer>>) -> Self {
+    pub fn new(key_managers: Vec<KeyManagerReadiness>, issuers: Vec<Arc<Issuer>>) -> Self {
         Self {
-            key_manager,
+            key_managers: key_managers.into(),
             issuers: issuers.into(),
         }
     }
 
     pub fn is_ready(&self) -> bool {
-        let key_manager = self.key_manager.as_ref();
-        key_manager.is_none_or(KeyManagerReadiness::is_ready)
+        self.key_managers.iter().all(KeyManagerReadiness::is_ready)
             && self.issuers.iter().all(|issuer| issuer.is_ready())
     }
 }

@@ -8,11 +8,13 @@ use super::{
     routes,
 };
 use crate::{
-    config::{self, ApiSettings, Environment, Loaded, Problems, Settings, Severity},
+    config::{
+        self, ApiSettings, Environment, KeyManagerSettings, Loaded, Problems, Settings, Severity,
+    },
     domain::Secret,
 };
 
-/// Checks each file, with `asks` also by asking its key manager and its API Manager, with `lists` it lists the
+/// Checks each file, with `asks` also by asking its key managers and its API Manager, with `lists` it lists the
 /// routes; the last bad result counts.
 pub fn run(
     files: &[PathBuf],
@@ -34,7 +36,9 @@ pub fn run(
                     print!("{}", routes::list(&settings));
                 }
                 if asks {
-                    exit = worse(exit, ask_key_manager(&settings));
+                    for key_manager in &settings.key_managers {
+                        exit = worse(exit, ask(key_manager));
+                    }
                     exit = worse(exit, api_manager::check(&settings));
                 }
                 !deny_warnings || warnings.count(Severity::Warning) == 0
@@ -60,10 +64,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 }
 
 /// Asks about a token that nobody has. Any verdict shows that address and credentials are right.
-fn ask_key_manager(settings: &Settings) -> Exit {
-    let Some(key_manager) = &settings.key_manager else {
-        return Exit::Done;
-    };
+fn ask(key_manager: &KeyManagerSettings) -> Exit {
     let token = Secret::new(format!("portcullis-check-{:016x}", fastrand::u64(..)));
     match online::ask(key_manager, &token) {
         Ok(Asked {
@@ -113,12 +114,18 @@ fn verdict(settings: &Settings, warnings: &Problems) -> String {
     let name = &warnings.source.name;
     let routes = settings.routes.routes().len();
     let plural = if routes == 1 { "" } else { "s" };
-    let key_manager = match &settings.key_manager {
-        Some(key_manager) => format!("key manager {}", key_manager.name),
-        None => "no key manager".to_owned(),
+    let known: Vec<&str> = settings
+        .key_managers
+        .iter()
+        .map(|known| &*known.name)
+        .collect();
+    let key_managers = match &known[..] {
+        [] => "no key manager".to_owned(),
+        [name] => format!("key manager {name}"),
+        names => format!("key managers {}", names.join(", ")),
     };
     let mut text = format!(
-        "{name}: ok: listens on {}, {key_manager}, {}{routes} route{plural}",
+        "{name}: ok: listens on {}, {key_managers}, {}{routes} route{plural}",
         settings.listen.places(),
         match settings.jwt_issuers.len() {
             0 => String::new(),

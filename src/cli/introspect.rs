@@ -13,7 +13,7 @@ use super::{DEFAULT_CONFIG, Exit, online, refuse};
 use crate::{
     auth::{Moment, life},
     config::{self, Environment, KeyManagerSettings, Settings},
-    domain::{Access, AccessToken, Grant, Secret, UnixSeconds, Verdict},
+    domain::{Access, AccessToken, Grant, Route, Secret, UnixSeconds, Verdict},
 };
 
 #[derive(clap::Args)]
@@ -27,6 +27,9 @@ pub struct Arguments {
     /// The gateway's configuration
     #[arg(long, default_value = DEFAULT_CONFIG)]
     config: PathBuf,
+    /// Ask this one of [keyManagers], instead of whoever the token is one of by its look
+    #[arg(long, value_name = "NAME")]
+    key_manager: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -50,18 +53,28 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> Exit {
 }
 
 fn ask(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Exit> {
-    let key_manager = settings
-        .key_manager
-        .as_ref()
-        .context("the configuration has no [keyManager] to ask")?;
+    anyhow::ensure!(
+        !settings.key_managers.is_empty(),
+        "the configuration has no [keyManager] to ask"
+    );
     let token = read_token(arguments.token_file.as_deref())?;
-    if let Err(denial) = AccessToken::parse(token.expose().as_bytes()) {
-        anyhow::bail!("this is no bearer token: {}", denial.detail());
-    }
+    let usual = match AccessToken::parse(token.expose().as_bytes()) {
+        Ok(token) => settings.key_manager_of(token),
+        Err(denial) => anyhow::bail!("this is no bearer token: {}", denial.detail()),
+    };
+    let key_manager = match &arguments.key_manager {
+        Some(name) => settings
+            .key_manager_named(name)
+            .with_context(|| format!("there is no [keyManagers.{name}]"))?,
+        None => {
+            usual.context("only routes say who is asked about such a token: use --key-manager")?
+        }
+    };
     let asked = online::ask(key_manager, &token)?;
     let report = Report {
         settings,
         key_manager,
+        usual,
         took: asked.took,
         now: Moment::now().unix,
     };
@@ -89,6 +102,8 @@ fn read_token(file: Option<&Path>) -> anyhow::Result<Secret> {
 struct Report<'a> {
     settings: &'a Settings,
     key_manager: &'a KeyManagerSettings,
+    /// Who is asked on routes that name nobody.
+    usual: Option<&'a KeyManagerSettings>,
     took: Duration,
     now: UnixSeconds,
 }
@@ -174,8 +189,13 @@ impl Report<'_> {
     /// What each route would say, in the order of the file.
     fn routes(&self, grant: &Arc<Grant>) -> Vec<(String, &'static str)> {
         let verdict = Verdict::Active(Arc::clone(grant));
-        let outcome = |access: &Access| match access {
+        let is_asked = |route: &Route| match (&route.key_manager, self.usual) {
+            (Some(name), _) => **name == *self.key_manager.name,
+            (None, usual) => usual.is_some_and(|usual| usual.name == self.key_manager.name),
+        };
+        let outcome = |route: &Route| match &route.access {
             Access::Public => "public",
+            Access::Token(_) if !is_asked(route) => "another_key_manager",
             Access::Token(policy) => match policy.check(&verdict, self.now, false) {
                 Ok(_) => "passes",
                 Err(denial) => denial.reason().word(),
@@ -185,7 +205,7 @@ impl Report<'_> {
             .routes
             .routes()
             .iter()
-            .map(|route| (route.name.to_string(), outcome(&route.access)))
+            .map(|route| (route.name.to_string(), outcome(route)))
             .collect()
     }
 }

@@ -7,7 +7,9 @@ use http::HeaderName;
 use super::{
     apim, backend_jwt,
     env::Environment,
-    errors, jwt_issuer, key_manager, limits, listen,
+    errors, jwt_issuer,
+    key_managers::KeyManagers,
+    limits, listen,
     problem::{Place, Report, Source},
     process, response_cache, revocation, route,
     secret::{self, SecretKeys},
@@ -21,7 +23,7 @@ use super::{
     tree::Table,
     upstream::Upstreams,
 };
-use crate::domain::Validation;
+use crate::domain::{AskedAbout, Validation};
 
 const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
@@ -46,12 +48,10 @@ pub fn settings(
     };
     let mut root = Section::new(root, "", Names::Exact, Place::Nowhere, report);
     let listen = listen::read(&mut root, &context);
-    let before = report.count();
-    let key_manager = key_manager::read(&mut root, &context);
-    let can_ask = key_manager.is_some() || report.count() > before;
-    let jwt_issuers = jwt_issuer::read(&mut root, &context, can_ask);
+    let mut key_managers = KeyManagers::read(&mut root, &context);
+    let jwt_issuers = jwt_issuer::read(&mut root, &context, key_managers.judge_any);
     let backend_jwt = backend_jwt::read(&mut root, &context);
-    let judges = can_ask || root.was_given("jwt_issuer");
+    let judges = key_managers.judge_any || root.was_given("jwt_issuer");
     let token_cache = token_cache(&mut root);
     let (limits, rates) = limits::read(&mut root, &context);
     let event_hub = apim::read(&mut root, &context);
@@ -59,7 +59,7 @@ pub fn settings(
     let subscriptions = subscriptions::read(&mut root, &context, event_hub);
     let (clock_skew, token_header) = token(&mut root);
     let common = route::Common {
-        validation: validation(&subscriptions, key_manager.as_ref(), &jwt_issuers),
+        validation: validation(&subscriptions, &key_managers.list, &jwt_issuers),
         clock_skew,
         token_header,
         response_cache: response_cache::read(&mut root, &context),
@@ -67,20 +67,21 @@ pub fn settings(
         sizes: &limits.sizes,
     };
     let upstreams = Upstreams::read(&mut root, &context);
-    let routes = route::read(&mut root, &common, upstreams);
+    let routes = route::read(&mut root, &common, upstreams, &mut key_managers);
     let errors = errors::read(&mut root);
     let admin = admin(&mut root, &context);
     let log = log(&mut root);
     let tracing = tracing::read(&mut root);
     let process = process::read(&mut root);
     if let Some(routes) = &routes {
-        compare(&root, routes, judges, &subscriptions);
+        compare(&root, routes, judges, &key_managers.list, &subscriptions);
     }
+    let key_managers = key_managers.into_list(&root);
     root.finish();
     let routes = routes?;
     Some(Settings {
         listen: listen?,
-        key_manager,
+        key_managers,
         jwt_issuers,
         backend_jwt,
         token_cache,
@@ -102,32 +103,43 @@ pub fn settings(
 /// Who must have subscribed, where a route does not say.
 fn validation(
     subscriptions: &SubscriptionSettings,
-    key_manager: Option<&KeyManagerSettings>,
+    key_managers: &[KeyManagerSettings],
     issuers: &[JwtIssuerSettings],
 ) -> Validation {
-    let of_key_manager = key_manager.and_then(|known| known.validate_subscriptions);
+    let usual = key_managers
+        .iter()
+        .find(|known| known.about == AskedAbout::Others);
+    let of_usual = usual.and_then(|known| known.validate_subscriptions);
+    let of_key_managers = key_managers
+        .iter()
+        .map(|known| known.validate_subscriptions);
+    let of_issuers = issuers.iter().map(|issuer| issuer.validate_subscriptions);
     Validation::ByToken {
-        usually: of_key_manager.unwrap_or(subscriptions.validate),
-        any_issuer: issuers
-            .iter()
-            .any(|issuer| issuer.validate_subscriptions == Some(true)),
+        usually: of_usual.unwrap_or(subscriptions.validate),
+        somebody: of_key_managers
+            .chain(of_issuers)
+            .any(|validates| validates == Some(true)),
     }
 }
 
-/// What routes need of the rest. `judges`: there is a key manager or an issuer of JWTs, or something has
-/// been said about one.
+/// What routes need of the rest. `judges`: there is somebody for tokens of routes that name no key manager,
+/// or something has been said about one.
 fn compare(
     root: &Section<'_>,
     routes: &route::Routes,
     judges: bool,
+    named: &[KeyManagerSettings],
     subscriptions: &SubscriptionSettings,
 ) {
     if let (Some((name, place)), false) = (&routes.first_protected, judges) {
-        root.error(
-            place,
-            format!("the route {name:?} asks for a token, but there is no [keyManager]"),
-            "add one, or say `public = true`",
-        );
+        let hint = match named {
+            [] => "add one, or say `public = true`",
+            _ => {
+                "name one of [keyManagers] by `key_manager`, add [keyManager], or say `public = true`"
+            }
+        };
+        let what = format!("the route {name:?} asks for a token, but there is no [keyManager]");
+        root.error(place, what, hint);
     }
     if let (Some((name, place)), None) = (&routes.first_validated, &subscriptions.source) {
         subscriptions::tell_no_source(root, subscriptions.hub_is_off, name, place);

@@ -13,7 +13,7 @@ impl Settings {
         let text = format!(
             "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.listen,
-            self.key_manager,
+            self.key_managers,
             self.jwt_issuers,
             self.backend_jwt,
             self.token_cache,

@@ -206,7 +206,9 @@ pub fn hide_passwords(line: &str) -> String {
 fn is_table_with_secrets(value: &str) -> bool {
     const WORDS: [&str; 4] = ["password", "secret", "security", "token"];
     let folded = fold(value);
-    value.contains('{') && WORDS.iter().any(|word| folded.contains(word))
+    // `${home}` in a text is no table.
+    let is_table = folded.starts_with('{') || (folded.starts_with('[') && folded.contains('{'));
+    is_table && WORDS.iter().any(|word| folded.contains(word))
 }
 
 /// The line as it may be shown: with nothing in it that could be a secret.

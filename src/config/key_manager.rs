@@ -1,4 +1,4 @@
-//! `[keyManager]` and the tables below it, as the seed document has them.
+//! One key manager: `[keyManager]` and the tables below it, as the seed document has them.
 
 use std::time::Duration;
 
@@ -13,14 +13,19 @@ use super::{
     section::{Placed, Section},
     settings::{CredentialSettings, EndpointSettings, KeyManagerSettings},
 };
+use crate::domain::AskedAbout;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Reads the key manager; `None` when there is none, or none that can be used.
-pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerSettings> {
-    // The original's file spells one table `[keyManager]` and `[keymanager.security.basic]`.
-    let mut section = root.optional_loose_section("keyManager")?;
+/// Reads one key manager; `None` when it cannot be used. `name`: that of one of several, as which the source
+/// of subscriptions knows it, too, unless it says otherwise.
+pub fn read(
+    mut section: Section<'_>,
+    context: &Context<'_>,
+    name: Option<&str>,
+    about: AskedAbout,
+) -> Option<KeyManagerSettings> {
     let (endpoint, issuer) = endpoint(&mut section);
     let timeout = timeout(&mut section);
     let validate_subscriptions = section.boolean("validateSubscriptions");
@@ -59,10 +64,14 @@ pub fn read(root: &mut Section<'_>, context: &Context<'_>) -> Option<KeyManagerS
     section.finish();
     let endpoint = endpoint?;
     Some(KeyManagerSettings {
-        name: endpoint.url().authority()?.to_string(),
+        name: match name {
+            Some(name) => name.to_owned(),
+            None => endpoint.url().authority()?.to_string(),
+        },
+        about,
         endpoint,
         validate_subscriptions: validate_subscriptions.map(|validate| validate.value),
-        known_as,
+        known_as: known_as.or_else(|| name.map(str::to_owned)),
         timeout,
         token_type_hint,
         extra_params: extra_params.into_iter().map(|pair| pair.value).collect(),

@@ -18,6 +18,7 @@ mod hidden;
 mod include;
 mod jwt_issuer;
 mod key_manager;
+mod key_managers;
 mod keystore;
 mod limits;
 mod listen;

@@ -10,15 +10,15 @@ use super::{
     upstream::UpstreamSettings,
 };
 use crate::domain::{
-    BackendJwt, ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable, Secret, SigningKey,
-    SizeLimits, TierBook, VerifyingKey,
+    AccessToken, AskedAbout, BackendJwt, ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable,
+    Secret, SigningKey, SizeLimits, TierBook, VerifyingKey,
 };
 
 /// A whole configuration.
 pub struct Settings {
     pub listen: Listen,
-    /// `None` when no route asks for a token.
-    pub key_manager: Option<KeyManagerSettings>,
+    /// `[keyManager]`, then those of `[keyManagers]`.
+    pub key_managers: Vec<KeyManagerSettings>,
     pub jwt_issuers: Vec<JwtIssuerSettings>,
     /// `None`: upstreams get none.
     pub backend_jwt: Option<BackendJwt>,
@@ -40,12 +40,14 @@ pub struct Settings {
     pub process: super::ProcessSettings,
 }
 
-/// `[keyManager]`: whom to ask about tokens, and how. A reload that leaves it equal keeps the
-/// connections and the token of our own.
+/// `[keyManager]` or `[keyManagers.NAME]`: whom to ask about tokens, and how. A reload that leaves it
+/// equal keeps the connections and the token of our own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyManagerSettings {
-    /// Host and port: the `issuer` label of metrics.
+    /// Its name, or host and port: the `issuer` label of metrics.
     pub name: String,
+    /// Which tokens it is asked about, on routes that do not name one.
+    pub about: AskedAbout,
     pub endpoint: EndpointSettings,
     /// Whether clients must have subscribed to the API, where a route does not say; `None`: as for all.
     pub validate_subscriptions: Option<bool>,
@@ -61,6 +63,19 @@ pub struct KeyManagerSettings {
     pub extra_headers: Vec<(HeaderName, HeaderValue)>,
     pub tls: TlsSettings,
     pub credential: CredentialSettings,
+}
+
+impl Settings {
+    /// The key manager that is asked about `token` on routes that name none.
+    pub fn key_manager_of(&self, token: AccessToken<'_>) -> Option<&KeyManagerSettings> {
+        let about = self.key_managers.iter().map(|known| &known.about);
+        AskedAbout::whom(about, token).map(|position| &self.key_managers[position])
+    }
+
+    pub fn key_manager_named(&self, name: &str) -> Option<&KeyManagerSettings> {
+        let mut known = self.key_managers.iter();
+        known.find(|known| known.name == name && known.about != AskedAbout::Others)
+    }
 }
 
 /// Where the introspection endpoint is.

@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn grant(json: &str) -> Arc<Grant> {
-        match Verdict::parse(json.as_bytes()) {
+        match Verdict::parse(json.as_bytes(), &Arc::default()) {
             Ok(Verdict::Active(grant)) => grant,
             other => panic!("{other:?}"),
         }

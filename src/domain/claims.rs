@@ -248,7 +248,7 @@ mod tests {
     use crate::domain::{Grant, Verdict};
 
     fn grant_of(json: &str) -> Arc<Grant> {
-        match Verdict::parse(json.as_bytes()) {
+        match Verdict::parse(json.as_bytes(), &Arc::default()) {
             Ok(Verdict::Active(grant)) => grant,
             other => panic!("{json}: {other:?}"),
         }

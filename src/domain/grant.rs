@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{
     UnixSeconds,
     claims::{Claims, Draft, Span},
-    jwt::VouchedBy,
     members::{self, MAX_MEMBERS, Members},
+    vouched_by::VouchedBy,
 };
 
 /// The word on a token: the key manager's or, where the token is signed, its issuer's.
@@ -35,8 +35,7 @@ pub struct Grant {
     not_before: Option<Seconds>,
     issued_at: Option<Seconds>,
     bearer_access_token: bool,
-    /// `None`: the key manager.
-    vouched_by: Option<Arc<VouchedBy>>,
+    vouched_by: Arc<VouchedBy>,
 }
 
 #[derive(Debug)]
@@ -88,31 +87,29 @@ impl fmt::Display for BadAnswer {
 }
 
 impl Verdict {
-    /// Reads the body of an introspection answer.
+    /// Reads the body of an introspection answer, for which the key manager that sent it vouches.
     ///
     /// # Errors
     /// [`BadAnswer`] for everything that RFC 7662 does not allow; of an inactive answer only
     /// `active` is looked at.
-    pub fn parse(body: &[u8]) -> Result<Self, BadAnswer> {
+    pub fn parse(body: &[u8], key_manager: &Arc<VouchedBy>) -> Result<Self, BadAnswer> {
         let members = members::read(body)?;
         match members::get(&members, "active") {
             Some(Value::Bool(false)) => return Ok(Self::Inactive),
             Some(Value::Bool(true)) => {}
             _ => return Err(BadAnswer::NoBooleanActive),
         }
-        Ok(Self::Active(Arc::new(Grant::new(&members, None)?)))
+        let grant = Grant::new(&members, Arc::clone(key_manager))?;
+        Ok(Self::Active(Arc::new(grant)))
     }
 }
 
 impl Grant {
-    /// What a token says by its members; `vouched_by` if they are signed.
+    /// What a token says by its members.
     ///
     /// # Errors
     /// One of the members that the gateway reads has the wrong type.
-    pub(super) fn new(
-        members: &Members,
-        vouched_by: Option<Arc<VouchedBy>>,
-    ) -> Result<Self, BadAnswer> {
+    pub(super) fn new(members: &Members, vouched_by: Arc<VouchedBy>) -> Result<Self, BadAnswer> {
         let get = |name: &str| members::get(members, name);
         let mut draft = Draft::new(members);
         let scope = scope(get("scope"))?;
@@ -131,16 +128,14 @@ impl Grant {
         })
     }
 
-    /// Whose signature vouches for all this; `None`: the key manager said it.
-    pub fn vouched_by(&self) -> Option<&VouchedBy> {
-        self.vouched_by.as_deref()
+    /// Whose word all this is.
+    pub fn vouched_by(&self) -> &VouchedBy {
+        &self.vouched_by
     }
 
     /// Whether the signature that vouched for it is one of a key that is no good any more.
     pub fn is_withdrawn(&self) -> bool {
-        self.vouched_by
-            .as_ref()
-            .is_some_and(|vouched_by| vouched_by.is_withdrawn())
+        self.vouched_by.is_withdrawn()
     }
 
     /// Whether the token may be used as a bearer token: not a refresh token, not another scheme's,
@@ -305,14 +300,14 @@ mod tests {
     use super::*;
 
     fn grant(json: &str) -> Arc<Grant> {
-        match Verdict::parse(json.as_bytes()) {
+        match Verdict::parse(json.as_bytes(), &Arc::default()) {
             Ok(Verdict::Active(grant)) => grant,
             other => panic!("{json}: {other:?}"),
         }
     }
 
     fn fault(json: &[u8]) -> BadAnswer {
-        match Verdict::parse(json) {
+        match Verdict::parse(json, &Arc::default()) {
             Err(fault) => fault,
             Ok(verdict) => panic!("{verdict:?}"),
         }
@@ -370,7 +365,10 @@ mod tests {
             assert_eq!(fault(json.as_bytes()), BadAnswer::NoBooleanActive, "{json}");
         }
         assert!(matches!(
-            Verdict::parse(br#"{"active":false,"exp":"garbage","aud":7}"#),
+            Verdict::parse(
+                br#"{"active":false,"exp":"garbage","aud":7}"#,
+                &Arc::default()
+            ),
             Ok(Verdict::Inactive)
         ));
     }
@@ -422,12 +420,14 @@ mod tests {
     #[test]
     fn times_of_odd_kinds() {
         let exp = |value: &str| {
-            Verdict::parse(format!(r#"{{"active":true,"exp":{value}}}"#).as_bytes()).map(
-                |verdict| match verdict {
-                    Verdict::Active(grant) => grant.expires_at(),
-                    Verdict::Inactive => panic!("inactive"),
-                },
+            Verdict::parse(
+                format!(r#"{{"active":true,"exp":{value}}}"#).as_bytes(),
+                &Arc::default(),
             )
+            .map(|verdict| match verdict {
+                Verdict::Active(grant) => grant.expires_at(),
+                Verdict::Inactive => panic!("inactive"),
+            })
         };
         assert_eq!(exp("1419356238.9"), Ok(Some(1_419_356_238)));
         assert_eq!(exp("-1"), Ok(Some(-1)));

@@ -21,6 +21,7 @@
 //! | [`CachePolicy`] | how the answers of a route may be kept |
 
 mod action;
+mod asked_about;
 mod backend_jwt;
 mod broker;
 mod certificate_names;
@@ -54,8 +55,10 @@ mod signing_key;
 mod subscription;
 mod tier;
 mod token;
+mod vouched_by;
 
 pub use action::{Action, Destination, Forward, Redirect, StaticAnswer, UpstreamId};
+pub use asked_about::{AskedAbout, TokenPattern};
 pub use backend_jwt::{About, BackendJwt};
 pub use broker::{Broker, BrokerAccount, BrokerServer};
 pub use certificate_names::CertificateNames;
@@ -69,7 +72,7 @@ pub use grpc::{Grpc, grpc_status, grpc_timeout};
 pub use header_match::HeaderMatch;
 pub use header_rules::{HeaderChanges, HeaderRules, Way, is_untouchable};
 pub use host_pattern::HostPattern;
-pub use jwt::{Expected, Jwt, JwtAlgorithm, JwtFault, KeySet, NotAKeySet, VerifyingKey, VouchedBy};
+pub use jwt::{Expected, Jwt, JwtAlgorithm, JwtFault, KeySet, NotAKeySet, VerifyingKey};
 pub use method::{KnownMethod, Methods};
 pub use network::{Network, any_contains};
 pub use path::{MalformedPath, RequestPath};
@@ -92,6 +95,7 @@ pub use subscription::{
 };
 pub use tier::{RouteTiers, Tier, TierBook, TierKind, unit_of_time};
 pub use token::{AccessToken, MAX_TOKEN_BYTES, TokenDigester, TokenKey, extract, extract_from};
+pub use vouched_by::VouchedBy;
 
 /// Seconds since 1970-01-01T00:00:00Z, as in RFC 7519 `NumericDate` and the `exp`, `nbf` and `iat`
 /// of RFC 7662 §2.2.

@@ -193,7 +193,7 @@ mod tests {
     const NOW: UnixSeconds = 1_000_000;
 
     fn verdict(json: &str) -> Verdict {
-        Verdict::parse(json.as_bytes()).unwrap()
+        Verdict::parse(json.as_bytes(), &Arc::default()).unwrap()
     }
 
     fn names(list: &[&str]) -> Box<[Box<str>]> {

@@ -42,6 +42,8 @@ pub struct Route {
     pub end_with_token: bool,
     /// Beside those for all routes.
     pub rate_limits: Box<[RateLimitId]>,
+    /// The key manager whose word alone counts; `None`: that of whoever the token is one of.
+    pub key_manager: Option<Box<str>>,
     /// The API that it is of, where that is known: who has subscribed to it matters then.
     pub api: Option<Arc<ApiIdentity>>,
     /// Whether only those who have subscribed to the API may pass.
@@ -57,22 +59,22 @@ pub struct Route {
 pub enum Validation {
     /// All clients, or none: the route itself says so.
     Same(bool),
-    /// The issuer of a JWT may want it for its own tokens, or not.
+    /// A key manager, or the issuer of a JWT, may want it for its own tokens, or not.
     ByToken {
         /// What holds for all other tokens.
         usually: bool,
-        /// Whether some issuer wants it.
-        any_issuer: bool,
+        /// Whether some key manager or issuer wants it.
+        somebody: bool,
     },
 }
 
 impl Validation {
     /// Whether the client of this token must have subscribed.
     pub fn is_wanted(self, grant: Option<&Grant>) -> bool {
-        let of_issuer = || grant?.vouched_by()?.validates_subscriptions();
+        let of_voucher = || grant?.vouched_by().validates_subscriptions();
         match self {
             Self::Same(wanted) => wanted,
-            Self::ByToken { usually, .. } => of_issuer().unwrap_or(usually),
+            Self::ByToken { usually, .. } => of_voucher().unwrap_or(usually),
         }
     }
 
@@ -80,10 +82,7 @@ impl Validation {
     pub fn is_ever_wanted(self) -> bool {
         match self {
             Self::Same(wanted) => wanted,
-            Self::ByToken {
-                usually,
-                any_issuer,
-            } => usually || any_issuer,
+            Self::ByToken { usually, somebody } => usually || somebody,
         }
     }
 }

@@ -307,6 +307,7 @@ mod tests {
             response_cache: None,
             backend_jwt: true,
             end_with_token: false,
+            key_manager: None,
             api: None,
             validation: Validation::Same(false),
             tiers: crate::domain::RouteTiers::default(),

@@ -41,6 +41,10 @@ impl<'a> AccessToken<'a> {
         }
     }
 
+    pub(super) fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// The token itself, for the introspection request.
     pub fn expose(&self) -> &'a str {
         // All of it is ASCII. Most tokens are only digested, so nothing is looked at twice before.
@@ -191,17 +195,16 @@ impl hash::Hash for TokenKey {
 
 /// Makes [`TokenKey`]s: HMAC-SHA-256 under a key that no other process has.
 ///
-/// The key manager and the identity of our credentials are folded into the key, so that an answer
-/// given by one key manager to one client can never be found under another
-/// (Oathkeeper GHSA-4mq7-pvjg-xp2r is what happens otherwise).
+/// Who is asked, and as whom, is folded into the key, so that an answer given by one key manager to one
+/// client can never be found under another (Oathkeeper GHSA-4mq7-pvjg-xp2r is what happens otherwise).
 pub struct TokenDigester(hmac::Key);
 
 impl TokenDigester {
-    /// `seed` is random and secret; `key_manager` and `credential_identity` say who answers whom.
-    pub fn new(seed: &[u8; 32], key_manager: &str, credential_identity: &str) -> Self {
+    /// `seed` is random and secret; `answers` says whose answers are meant, part by part.
+    pub fn new(seed: &[u8; 32], answers: &[&str]) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, seed);
         let mut context = hmac::Context::with_key(&root);
-        for part in [key_manager, credential_identity] {
+        for part in answers {
             // The length frames each part: ("ab", "c") and ("a", "bc") must not meet.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -329,19 +332,19 @@ mod tests {
     }
 
     #[test]
-    fn the_key_depends_on_seed_key_manager_credential_and_token() {
+    fn the_key_depends_on_seed_who_answers_and_token() {
         let token = AccessToken::parse(b"abc").unwrap();
-        let base = TokenDigester::new(&[1; 32], "https://km", "gateway").digest(token);
+        let base = TokenDigester::new(&[1; 32], &["https://km", "gateway"]).digest(token);
         assert_eq!(
             base,
-            TokenDigester::new(&[1; 32], "https://km", "gateway").digest(token)
+            TokenDigester::new(&[1; 32], &["https://km", "gateway"]).digest(token)
         );
         let others = [
-            TokenDigester::new(&[2; 32], "https://km", "gateway").digest(token),
-            TokenDigester::new(&[1; 32], "https://km2", "gateway").digest(token),
-            TokenDigester::new(&[1; 32], "https://km", "other").digest(token),
-            TokenDigester::new(&[1; 32], "https://kmg", "ateway").digest(token),
-            TokenDigester::new(&[1; 32], "https://km", "gateway")
+            TokenDigester::new(&[2; 32], &["https://km", "gateway"]).digest(token),
+            TokenDigester::new(&[1; 32], &["https://km2", "gateway"]).digest(token),
+            TokenDigester::new(&[1; 32], &["https://km", "other"]).digest(token),
+            TokenDigester::new(&[1; 32], &["https://kmg", "ateway"]).digest(token),
+            TokenDigester::new(&[1; 32], &["https://km", "gateway"])
                 .digest(AccessToken::parse(b"abC").unwrap()),
         ];
         for other in others {

@@ -58,7 +58,6 @@ pub use access_log::{AccessLog, Format};
 pub use limits::Limits;
 pub use recorder::Recorder;
 pub use snapshot::{Parts, Snapshot};
-pub use subscription::KnownAs;
 pub use unparsed::Unparsed;
 
 use crate::{domain::Reason, lifecycle::Lifecycle, response_cache::ResponseCache};

@@ -5,10 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    backend_jwt::BackendJwts, forward::Protected, limits::Limits, subscription::KnownAs,
-    tiers::Tiers,
-};
+use super::{backend_jwt::BackendJwts, forward::Protected, limits::Limits, tiers::Tiers};
 use crate::{
     auth::{Revocations, Verifier},
     config::LimitSettings,
@@ -44,7 +41,6 @@ pub struct Snapshot {
     pub(super) subscriptions: Option<Arc<Subscriptions>>,
     /// The APIs of routes, by the positions of these.
     apis: Box<[Option<Arc<Sought>>]>,
-    pub(super) known_as: KnownAs,
     /// `None`: upstreams get none.
     pub(super) backend_jwts: Option<Box<BackendJwts>>,
 }
@@ -56,7 +52,6 @@ pub struct Parts {
     pub upstreams: Vec<Arc<Pool>>,
     pub verifier: Option<Arc<Verifier>>,
     pub subscriptions: Option<Arc<Subscriptions>>,
-    pub known_as: KnownAs,
     pub errors: ErrorFormat,
     pub backend_jwt: Option<BackendJwt>,
     pub revocations: Arc<Revocations>,
@@ -90,7 +85,6 @@ impl Snapshot {
             verifier: parts.verifier,
             subscriptions: parts.subscriptions,
             apis: routes.iter().map(sought).collect(),
-            known_as: parts.known_as,
             errors: parts.errors,
             tiers: Tiers::new(parts.limits.book.clone(), parts.tier_counts, &parts.routes),
             revocations: parts.revocations,

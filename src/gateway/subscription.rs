@@ -4,45 +4,9 @@ use std::sync::Arc;
 
 use super::{Snapshot, context::Context, refusal::Refusal};
 use crate::{
-    config::{JwtIssuerSettings, KeyManagerSettings},
     domain::{Denial, Grant, Outcome, Subscriber},
     subscription::Sought,
 };
-
-/// As which key manager the source of subscriptions knows whoever vouches for a token: a client id is one
-/// of its key manager.
-#[derive(Default)]
-pub struct KnownAs {
-    key_manager: Option<Box<str>>,
-    /// By `iss`, those of which the configuration says it; there are a few.
-    issuers: Box<[(Box<str>, Box<str>)]>,
-}
-
-impl KnownAs {
-    pub fn new(key_manager: Option<&KeyManagerSettings>, issuers: &[JwtIssuerSettings]) -> Self {
-        let name = |name: &Option<String>| name.as_deref().map(Box::from);
-        let issuer = |settings: &JwtIssuerSettings| {
-            let known_as = name(&settings.known_as)?;
-            Some((settings.issuer.as_str().into(), known_as))
-        };
-        Self {
-            key_manager: key_manager.and_then(|settings| name(&settings.known_as)),
-            issuers: issuers.iter().filter_map(issuer).collect(),
-        }
-    }
-
-    /// `None`: the configuration does not say.
-    fn of(&self, grant: &Grant) -> Option<&str> {
-        if grant.vouched_by().is_none() {
-            return self.key_manager.as_deref();
-        }
-        // What is signed was compared with this.
-        let issuer = grant.issuer()?;
-        let mut issuers = self.issuers.iter();
-        let (_, name) = issuers.find(|(known, _)| **known == *issuer)?;
-        Some(name)
-    }
-}
 
 /// Finds out who calls; a route that validates subscriptions lets nobody else pass.
 ///
@@ -103,7 +67,8 @@ async fn look_up(
     if !subscriptions.table.is_ready() {
         return Err(Denial::SubscriptionsNotReady);
     }
-    let client = grant.and_then(|grant| Some((grant.client_id()?, snapshot.known_as.of(grant))));
+    // A client id is one of its key manager.
+    let client = grant.and_then(|grant| Some((grant.client_id()?, grant.vouched_by().known_as())));
     let (client_id, key_manager) = client.ok_or(Denial::NoClientId)?;
     Ok(subscriptions.look_up(client_id, key_manager, api).await)
 }

@@ -73,6 +73,11 @@ impl Tiers {
             counts,
         }
     }
+
+    /// Something that requests are counted by, as a number that nobody can choose.
+    pub fn digest(&self, of: impl std::hash::Hash) -> u128 {
+        self.counts.key(of)
+    }
 }
 
 /// Counts the request for all its tiers; `None`: there is none that counts it. `grant`: `None` on a public
@@ -164,7 +169,11 @@ fn by_default(snapshot: &Snapshot, identity: u128, grant: &Grant) -> Option<Clai
     let tier = known(snapshot, PolicyKind::Subscription, TierBook::DEFAULT)?;
     Some(Claim {
         kind: TierKind::Subscription,
-        key: snapshot.tiers.counts.key((identity, grant.client_id())),
+        key: snapshot.tiers.counts.key((
+            identity,
+            grant.vouched_by().known_as(),
+            grant.client_id(),
+        )),
         tier,
     })
 }

@@ -40,6 +40,8 @@ struct Watched {
     current: Arc<ArcSwap<Snapshot>>,
     policy: Policy,
     grant: Arc<Grant>,
+    /// The one that the route names.
+    key_manager: Option<Box<str>>,
     /// Kept for as long as the request, whose header has it anyway.
     token: Secret,
     trace: TraceContext,
@@ -77,6 +79,7 @@ pub fn watch(
             current: Arc::clone(current),
             policy: policy.clone(),
             grant: Arc::clone(grant),
+            key_manager: route.key_manager.clone(),
             token: Secret::new(token.expose()),
             trace: context.trace.child(),
         };
@@ -207,11 +210,12 @@ impl Watched {
         // It has been one before.
         let token = AccessToken::parse(self.token.expose().as_bytes());
         let token = token.map_err(|_| Unavailable::Lost)?;
-        let (key, known) = verifier.recall(token, Instant::now());
+        let named = self.key_manager.as_deref();
+        let (key, known) = verifier.recall(token, named, Instant::now());
         match known {
             Some(verified) => Ok(verified.verdict),
             None => {
-                let verified = verifier.fetch(key, token, &self.trace).await?;
+                let verified = verifier.fetch(key, token, named, &self.trace).await?;
                 Ok(verified.verdict)
             }
         }

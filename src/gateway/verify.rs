@@ -25,16 +25,18 @@ pub async fn verify(
     request: &RequestHeader,
     context: &mut Context,
 ) -> Result<Verified, Refusal> {
-    let Some(route) = context.known_route() else {
+    let Some(position) = context.route else {
         // Only a route asks for a token.
         return Err(Denial::NoToken.into());
     };
+    let route = snapshot.route(position);
     let token = route.token(&request.headers, request.uri.query())?;
     let Some(verifier) = &snapshot.verifier else {
         // The configuration has no protected route without somebody who judges tokens.
         return Err(crate::auth::Unavailable::Lost.into());
     };
-    let (key, known) = verifier.recall(token, context.started.instant);
+    let named = route.key_manager.as_deref();
+    let (key, known) = verifier.recall(token, named, context.started.instant);
     context.token = Some(key);
     let now = context.started.unix;
     if snapshot.revocations.has_token(token, now) {
@@ -49,7 +51,7 @@ pub async fn verify(
         since: Instant::now(),
         span: context.trace.child(),
     });
-    let result = verifier.fetch(key, token, &asked.span).await;
+    let result = verifier.fetch(key, token, named, &asked.span).await;
     let waited = asked.since.elapsed();
     let by_itself = matches!(
         &result,

@@ -119,13 +119,15 @@ pub fn key(
     key
 }
 
-/// The subject and the client; the token itself where that is not known, or where the upstream sees
-/// the token and may look at more of it.
+/// The subject and the client of a key manager; the token itself where that is not known, or where the
+/// upstream sees the token and may look at more of it.
 fn owner(key: &mut Vec<u8>, route: &Route, caller: Caller<'_>) {
     let claims = caller.grant.map(Grant::claims);
     let subject = claims.and_then(|claims| claims.text("sub"));
     match (subject, caller.token) {
         (Some(_), _) if !route.forward_token => {
+            let known_as = caller.grant.and_then(|grant| grant.vouched_by().known_as());
+            optional(key, known_as.map(str::as_bytes));
             for claim in ["iss", "sub", "client_id"] {
                 let value = claims.and_then(|claims| claims.text(claim));
                 optional(key, value.map(str::as_bytes));
@@ -159,10 +161,12 @@ pub fn resource_of(key: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         config::{Environment, Source, load_source},
-        domain::Verdict,
+        domain::{Verdict, VouchedBy},
     };
 
     fn route(lines: &str) -> Route {
@@ -175,8 +179,13 @@ mod tests {
         loaded.settings.routes.route(0).clone()
     }
 
-    fn grant(json: &str) -> std::sync::Arc<Grant> {
-        match Verdict::parse(json.as_bytes()) {
+    fn grant(json: &str) -> Arc<Grant> {
+        grant_of(json, None)
+    }
+
+    fn grant_of(json: &str, known_as: Option<&str>) -> Arc<Grant> {
+        let key_manager = Arc::new(VouchedBy::new(known_as, None));
+        match Verdict::parse(json.as_bytes(), &key_manager) {
             Ok(Verdict::Active(grant)) => grant,
             other => panic!("{other:?}"),
         }
@@ -254,6 +263,14 @@ mod tests {
             of(&plain, PerClient, &ann, 1)
         );
         assert_ne!(of(&plain, PerClient, &joe, 1), of(&plain, Shared, &joe, 1));
+        let elsewhere = grant_of(
+            r#"{"active":true,"sub":"joe","client_id":"shop"}"#,
+            Some("other"),
+        );
+        assert_ne!(
+            of(&plain, PerClient, &joe, 1),
+            of(&plain, PerClient, &elsewhere, 1)
+        );
         let unnamed = of(&plain, PerClient, &nobody, 1);
         assert_ne!(unnamed, of(&plain, PerClient, &nobody, 2));
         let seen = of(&forwarding, PerClient, &joe, 1);

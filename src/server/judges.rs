@@ -1,4 +1,4 @@
-//! Who judges tokens in a configuration: a key manager, issuers of JWTs, or both. What stays the same
+//! Who judges tokens in a configuration: key managers, issuers of JWTs, or both. What stays the same
 //! from one configuration to the next keeps its connections, its own token and its keys.
 
 use std::{net::ToSocketAddrs, sync::Arc};
@@ -17,7 +17,7 @@ use crate::{
 
 /// Those of one configuration.
 pub struct Judges {
-    asking: Option<Asking>,
+    asking: Vec<Asking>,
     issuers: Vec<Issuing>,
 }
 
@@ -65,10 +65,11 @@ impl Judges {
         metrics: &Metrics,
     ) -> Result<(Self, Vec<Work>), StartFailure> {
         let mut work = Vec::new();
-        let asking = match &settings.key_manager {
-            Some(key_manager) => Some(asking(key_manager, before, metrics, &mut work)?),
-            None => None,
-        };
+        let asking = settings
+            .key_managers
+            .iter()
+            .map(|key_manager| asking(key_manager, before, metrics, &mut work))
+            .collect::<Result<_, _>>()?;
         let issuers = settings
             .jwt_issuers
             .iter()
@@ -85,23 +86,24 @@ impl Judges {
         cache: &Arc<TokenCache>,
         metrics: &Metrics,
     ) -> Option<Arc<Verifier>> {
-        if self.asking.is_none() && self.issuers.is_empty() {
+        if self.asking.is_empty() && self.issuers.is_empty() {
             return None;
         }
-        let key_manager = self.asking.as_ref().map(|asking| {
+        let key_managers = self.asking.iter().map(|asking| {
             let client = Arc::clone(&asking.client) as Arc<dyn Introspect>;
             (&asking.settings, client)
         });
+        let key_managers = key_managers.collect();
         let issuers = Issuers::new(self.issuers());
         let cache = Arc::clone(cache);
-        let verifier = Verifier::new(key_manager, issuers, lives, seed, cache, metrics);
+        let verifier = Verifier::new(key_managers, issuers, lives, seed, cache, metrics);
         Some(Arc::new(verifier))
     }
 
     pub fn readiness(&self) -> Readiness {
-        let key_manager = self.asking.as_ref();
-        let key_manager = key_manager.map(|asking| asking.readiness.clone());
-        Readiness::new(key_manager, self.issuers())
+        let asking = self.asking.iter();
+        let key_managers = asking.map(|asking| asking.readiness.clone());
+        Readiness::new(key_managers.collect(), self.issuers())
     }
 
     /// What issuers vouched for that are no more, or are something else now, does not count any more,
@@ -138,8 +140,8 @@ fn asking(
     metrics: &Metrics,
     work: &mut Vec<Work>,
 ) -> Result<Asking, StartFailure> {
-    let known = before.and_then(|before| before.asking.as_ref());
-    if let Some(known) = known.filter(|known| known.settings == *settings) {
+    let mut known = before.into_iter().flat_map(|before| &before.asking);
+    if let Some(known) = known.find(|known| known.settings == *settings) {
         return Ok(known.clone());
     }
     check_name(settings)?;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::{Readiness, Revocations, TokenCache},
     config::{ResponseCacheSettings, Settings, TokenCacheSettings, UpstreamSettings},
-    gateway::{KnownAs, Parts, Snapshot},
+    gateway::{Parts, Snapshot},
     limits::{Limiters, TierCounts},
     metrics::Metrics,
     response_cache::{Bounds, ResponseCache},
@@ -279,7 +279,6 @@ impl Base {
         let known = ground.and_then(|ground| ground.supply.as_ref());
         let source = settings.subscriptions.source.as_ref();
         let (supply, feed) = Supply::new(source, known, &self.names, &self.metrics);
-        let known_as = KnownAs::new(settings.key_manager.as_ref(), &settings.jwt_issuers);
         let fingerprint = settings.fingerprint();
         let bounds = bounds(&settings.response_cache);
         let before = ground.map(|ground| &ground.limiters);
@@ -292,7 +291,6 @@ impl Base {
             subscriptions: supply
                 .as_ref()
                 .map(|supply| Arc::clone(&supply.subscriptions)),
-            known_as,
             errors: settings.errors,
             backend_jwt: settings.backend_jwt,
             revocations: Arc::clone(&self.revocations),

@@ -130,7 +130,7 @@ impl Issuer {
     }
 
     /// A token that is good for the orders.
-    fn token(&self, key: &str) -> String {
+    pub fn token(&self, key: &str) -> String {
         self.token_with(key, "joe", json!({}))
     }
 
@@ -168,8 +168,8 @@ impl Issuer {
         format!("{message}.{signature}")
     }
 
-    /// The table of the configuration.
-    fn table(&self, more: &str) -> String {
+    /// The table of the configuration, and routes.
+    pub fn table(&self, more: &str) -> String {
         let name = self.name();
         format!("[[jwt_issuer]]\nissuer = \"{name}\"\n{more}\n{ROUTES}")
     }

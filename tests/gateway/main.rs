@@ -13,6 +13,7 @@ mod headers;
 mod http2;
 mod jwt;
 mod key_manager;
+mod key_managers;
 mod limits;
 mod listeners;
 mod microgateway;

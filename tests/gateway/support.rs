@@ -54,6 +54,8 @@ pub struct Harness {
     pub gateway: SocketAddr,
     pub admin: SocketAddr,
     pub key_manager: FakeKeyManager,
+    /// `None`: nobody listens there.
+    pub key_manager_address: Option<SocketAddr>,
     pub echo: Echo,
     pub metrics: Arc<Metrics>,
     /// What a reload reads.
@@ -190,6 +192,7 @@ impl Harness {
             gateway,
             admin,
             key_manager,
+            key_manager_address: fake,
             echo,
             metrics,
             text,

@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn grant(json: &str) -> Arc<Grant> {
-        match Verdict::parse(json.as_bytes()) {
+        match Verdict::parse(json.as_bytes(), &Arc::default()) {
             Ok(Verdict::Active(grant)) => grant,
             other => panic!("{other:?}"),
         }

@@ -42,6 +42,7 @@ pub struct Keys {
     /// They are the configuration's: nobody can be asked for others.
     fixed: bool,
     /// What the issuer's settings say of subscriptions.
+    known_as: Option<String>,
     validates: Option<bool>,
     metrics: Arc<JwtMetrics>,
 }
@@ -103,6 +104,7 @@ impl Keys {
             current: ArcSwapOption::empty(),
             status,
             fixed: matches!(settings.keys, KeySource::Fixed(_)),
+            known_as: settings.known_as.clone(),
             validates: settings.validate_subscriptions,
             metrics: Arc::clone(metrics),
         };
@@ -274,7 +276,7 @@ impl Keys {
             .into_iter()
             .map(|key| Key {
                 vouched_by: known(&key).map_or_else(
-                    || Arc::new(VouchedBy::new(self.validates)),
+                    || Arc::new(VouchedBy::new(self.known_as.as_deref(), self.validates)),
                     |key| Arc::clone(&key.vouched_by),
                 ),
                 key,

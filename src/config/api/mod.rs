@@ -25,7 +25,7 @@ use operation::Reader;
 const KEY: &str = "api";
 
 /// Keys of a route that an API may say for all of its operations.
-const FOR_ALL: [&str; 21] = [
+const FOR_ALL: [&str; 22] = [
     "api",
     "api_tier",
     "audience",
@@ -37,6 +37,7 @@ const FOR_ALL: [&str; 21] = [
     "host",
     "identity_headers",
     "issuer",
+    "key_manager",
     "match_headers",
     "max_body_bytes",
     "rate_limits",

@@ -31,6 +31,7 @@ pub const NATIVE_ROOTS: &[&str] = &[
     "headers",
     "include",
     "jwt_issuer",
+    "keyManagers",
     "limits",
     "listen",
     "log",
@@ -53,6 +54,7 @@ const NATIVE_KEY_MANAGER: &[&str] = &[
     "extraheaders",
     "extraparams",
     "introspecturl",
+    "knownas",
     "timeout",
     "tls",
     "tokentypehint",
@@ -66,7 +68,8 @@ const NATIVE_EVENT_HUB: &[&str] = &["maxlistbytes", "resyncinterval", "tenant", 
 const NATIVE_SCHEMES: &[&str] = &["clientsecretpost", "none", "privatekeyjwt", "tlsclientauth"];
 
 pub fn is_native_root(key: &str) -> bool {
-    NATIVE_ROOTS.contains(&key)
+    // One of them has names that are compared loosely.
+    NATIVE_ROOTS.iter().any(|name| fold(name) == fold(key))
 }
 
 /// Whether a key in a table that both have is one of ours.

@@ -16,6 +16,7 @@ use http::{HeaderName, header};
 use super::{
     ResponseCacheSettings,
     headers::{self, Headers},
+    key_managers::KeyManagers,
     limits::Rates,
     problem::Place,
     response_cache,
@@ -42,7 +43,7 @@ pub const NO_ROUTE: &str = "_none";
 pub struct Routes {
     pub table: RouteTable,
     pub upstreams: Vec<UpstreamSettings>,
-    /// The first route that asks for a token, with its place.
+    /// The first route that asks for a token, of whichever key manager, with its place.
     pub first_protected: Option<(String, Place)>,
     /// The first route that asks for a subscription, with its place.
     pub first_validated: Option<(String, Place)>,
@@ -65,6 +66,7 @@ pub fn read(
     root: &mut Section<'_>,
     common: &Common<'_>,
     mut upstreams: Upstreams,
+    key_managers: &mut KeyManagers,
 ) -> Option<Routes> {
     let mut routes: Vec<Route> = Vec::new();
     let mut names = HashMap::new();
@@ -73,7 +75,13 @@ pub fn read(
     let mut complete = true;
     let mut headers = headers::read(root);
     for mut section in root.sections("route") {
-        match route(&mut section, common, &mut upstreams, &mut headers) {
+        match route(
+            &mut section,
+            common,
+            &mut upstreams,
+            key_managers,
+            &mut headers,
+        ) {
             Some(route) => {
                 let second = routes.len();
                 if let Some(first) = names.insert(route.name.clone(), second) {
@@ -98,7 +106,8 @@ pub fn read(
         let name = routes[position].name.to_string();
         Some((name, places[position].place.clone()))
     };
-    let first_protected = first(|route| matches!(route.access, Access::Token(_)));
+    let first_protected =
+        first(|route| matches!(route.access, Access::Token(_)) && route.key_manager.is_none());
     let first_validated = first(|route| route.validation.is_ever_wanted());
     let table = table(root, routes, &places, twins);
     Some(Routes {
@@ -161,6 +170,7 @@ fn route(
     section: &mut Section<'_>,
     common: &Common<'_>,
     upstreams: &mut Upstreams,
+    key_managers: &mut KeyManagers,
     headers: &mut Headers,
 ) -> Option<Route> {
     let name = section.text("name");
@@ -180,6 +190,7 @@ fn route(
     let match_headers = match_headers(section);
     let action = action(section, path.as_ref(), upstreams);
     let access = access(section, common.clock_skew);
+    let key_manager = key_manager(section, access.as_ref(), key_managers);
     let backend_jwt = section
         .boolean("backend_jwt")
         .is_none_or(|value| value.value);
@@ -239,6 +250,7 @@ fn route(
         compression,
         response_cache,
         end_with_token,
+        key_manager,
         api,
         tiers,
         validation,
@@ -266,6 +278,22 @@ pub fn token_header(
             None
         }
     }
+}
+
+fn key_manager(
+    section: &mut Section<'_>,
+    access: Option<&Access>,
+    key_managers: &mut KeyManagers,
+) -> Option<Box<str>> {
+    let Placed { value, place } = key_managers.of_route(section)?;
+    if let Some(Access::Public) = access {
+        section.error(
+            &place,
+            "a public route looks at no token, so nobody is asked about one",
+            "leave out `public` or `key_manager`",
+        );
+    }
+    Some(value)
 }
 
 fn end_with_token(section: &mut Section<'_>, access: Option<&Access>) -> bool {

@@ -151,7 +151,7 @@ pub fn timeout(route: &mut Section<'_>) -> Option<Duration> {
 }
 
 /// Without colons, so that no name is taken for an address.
-fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let legal = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
     !text.is_empty() && text.chars().all(legal)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use super::{JwtAlgorithm, JwtFault, VerifyingKey, VouchedBy};
+use super::{JwtAlgorithm, JwtFault, VerifyingKey};
 use crate::domain::{
-    AccessToken, Grant,
+    AccessToken, Grant, VouchedBy,
     members::{self, Members},
 };
 
@@ -129,7 +129,7 @@ impl<'a> Jwt<'a> {
         }
         self.name_client(expected);
         self.name_scope();
-        let grant = Grant::new(&self.claims, Some(vouched_by)).map_err(|_| JwtFault::Malformed)?;
+        let grant = Grant::new(&self.claims, vouched_by).map_err(|_| JwtFault::Malformed)?;
         let audience = &expected.audience;
         let meant = |name: &str| audience.iter().any(|wanted| **wanted == *name);
         if !audience.is_empty() && !grant.audience().any(meant) {

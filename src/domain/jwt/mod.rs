@@ -9,8 +9,6 @@ mod compact;
 mod key;
 mod key_set;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 pub use compact::{Expected, Jwt};
 pub use key::VerifyingKey;
 pub use key_set::{KeySet, NotAKeySet};
@@ -74,38 +72,6 @@ pub enum JwtFault {
     Audience,
     /// No issuer of ours made it, and there is nobody to ask.
     UnknownIssuer,
-}
-
-/// Who vouches for a token by a signature: a key, for as long as its issuer publishes it. All that is
-/// known by this key refers to it, so that everything can be withdrawn at once.
-#[derive(Debug, Default)]
-pub struct VouchedBy {
-    withdrawn: AtomicBool,
-    validates: Option<bool>,
-}
-
-impl VouchedBy {
-    /// `validates`: whether the clients of the issuer's tokens must have subscribed, if the issuer's settings
-    /// say anything about it.
-    pub fn new(validates: Option<bool>) -> Self {
-        Self {
-            withdrawn: AtomicBool::new(false),
-            validates,
-        }
-    }
-
-    pub fn validates_subscriptions(&self) -> Option<bool> {
-        self.validates
-    }
-
-    /// The key is no good any more, and so is what it signed.
-    pub fn withdraw(&self) {
-        self.withdrawn.store(true, Ordering::Release);
-    }
-
-    pub fn is_withdrawn(&self) -> bool {
-        self.withdrawn.load(Ordering::Acquire)
-    }
 }
 
 #[cfg(test)]
