@@ -8,6 +8,7 @@ Started by ../run.sh. FOLDER is empty and belongs to this run: configurations an
 import cases_certificates
 import cases_credentials
 import cases_discovery
+import cases_key_managers
 import cases_operator
 import cases_outages
 import cases_renewals
@@ -27,6 +28,7 @@ CASES = [
     *cases_credentials.CASES,
     *cases_discovery.CASES,
     *cases_certificates.CASES,
+    *cases_key_managers.CASES,
     *cases_renewals.CASES,
     *cases_operator.CASES,
 ]
