@@ -192,8 +192,9 @@ impl Verifier {
     }
 
     /// Finds out about a token that the cache does not have: by its signature if it is a JWT of an
-    /// issuer of ours, else from the key manager; from the latter alone where the route names it. Requests with the same token share one call, which
-    /// goes into the trace of the first: `trace` is the span of a call for this request.
+    /// issuer of ours, else from the key manager; from the latter alone where the route names it.
+    /// Requests with the same token share one call, which goes into the trace of the first: `trace` is
+    /// the span of a call for this request.
     ///
     /// # Errors
     /// [`NoVerdict`] when there is no proper answer, for everybody who waited and for nobody after

@@ -28,7 +28,7 @@ pub struct KeyManagers {
 struct Named {
     name: String,
     place: Place,
-    patterns: Option<Placed<Vec<Placed<TokenPattern>>>>,
+    patterns: Option<Vec<Placed<TokenPattern>>>,
     used: bool,
 }
 
@@ -58,7 +58,7 @@ impl KeyManagers {
     fn add(&mut self, (name, mut section): (String, Section<'_>), context: &Context<'_>) {
         let place = section.place.clone();
         let patterns = patterns(&mut section);
-        let about = patterns.iter().flat_map(|patterns| &patterns.value);
+        let about = patterns.iter().flatten();
         let about = AskedAbout::Fitting(about.map(|pattern| pattern.value.clone()).collect());
         self.judge_any |= patterns.is_some();
         self.list
@@ -136,7 +136,7 @@ impl KeyManagers {
 
 impl Named {
     fn all_patterns(&self) -> impl Iterator<Item = &Placed<TokenPattern>> {
-        self.patterns.iter().flat_map(|patterns| &patterns.value)
+        self.patterns.iter().flatten()
     }
 }
 
@@ -171,8 +171,11 @@ fn named<'r>(root: &Section<'r>, tables: Section<'r>) -> Vec<(String, Section<'r
     found.into_iter().map(section).collect()
 }
 
-fn patterns(section: &mut Section<'_>) -> Option<Placed<Vec<Placed<TokenPattern>>>> {
+fn patterns(section: &mut Section<'_>) -> Option<Vec<Placed<TokenPattern>>> {
     let Placed { value, place } = section.texts("tokenPattern")?;
+    if value.is_empty() {
+        section.error(&place, "`tokenPattern` is empty", "leave it out");
+    }
     let mut patterns = Vec::new();
     for text in value {
         match TokenPattern::parse(&text.value) {
@@ -183,8 +186,5 @@ fn patterns(section: &mut Section<'_>) -> Option<Placed<Vec<Placed<TokenPattern>
             Err(hint) => section.error(&text.place, "this is no pattern of tokens", hint),
         }
     }
-    Some(Placed {
-        value: patterns,
-        place,
-    })
+    Some(patterns)
 }

@@ -12,6 +12,7 @@ use crate::{
         TokenCache, Upkeep, Verifier,
     },
     config::{JwtIssuerSettings, KeyManagerSettings, Settings, TokenCacheSettings},
+    domain::AskedAbout,
     metrics::Metrics,
 };
 
@@ -144,7 +145,13 @@ fn asking(
     if let Some(known) = known.find(|known| known.settings == *settings) {
         return Ok(known.clone());
     }
-    check_name(settings)?;
+    if let Some(host) = unknown_host(settings) {
+        // Where there are several, one is not to be everybody's outage.
+        if settings.about == AskedAbout::Others {
+            return Err(StartFailure::KeyManagerUnknown(host));
+        }
+        tracing::warn!(issuer = %settings.name, %host, "the key manager's name has no address");
+    }
     let (client, upkeep) = KeyManager::new(settings, metrics)?;
     let (stop, stopped) = watch::channel(false);
     if !upkeep.is_idle() {
@@ -180,16 +187,11 @@ fn issuing(
     }
 }
 
-/// A key manager whose name nobody knows is a typo more often than an outage.
-fn check_name(key_manager: &KeyManagerSettings) -> Result<(), StartFailure> {
+/// The name of a key manager that has no address, which is a typo more often than an outage.
+fn unknown_host(key_manager: &KeyManagerSettings) -> Option<String> {
     let url = key_manager.endpoint.url();
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let address = (host, 0)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next());
-    match address {
-        Some(_) => Ok(()),
-        None => Err(StartFailure::KeyManagerUnknown(host.to_owned())),
-    }
+    let addresses = (host, 0).to_socket_addrs();
+    let is_known = addresses.is_ok_and(|mut addresses| addresses.next().is_some());
+    (!is_known).then(|| host.to_owned())
 }

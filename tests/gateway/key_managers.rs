@@ -119,6 +119,16 @@ fn one_that_is_out_of_reach_takes_nobody_with_it() {
 }
 
 #[test]
+fn one_without_an_address_keeps_nobody_from_starting() {
+    let table = table("partners", local(1), "").replace("127.0.0.1:1", "no.such.host.invalid");
+    let harness = Harness::with(&format!("{table}{ROUTES}{PARTNERS_ONLY}"));
+    harness.key_manager.set("ours", active());
+    assert_eq!(harness.get("/orders/1", "ours").status, 200);
+    let refusal = harness.get("/partners/1", "theirs").refusal();
+    assert_eq!(refusal, (503, "introspection_unreachable".to_owned()));
+}
+
+#[test]
 fn clients_of_one_name_take_nothing_from_each_other() {
     let (partners, address) = partners();
     let table = table("partners", address, "");
