@@ -97,7 +97,10 @@ impl Asked {
             true => From::Joined,
             false => From::Fetched,
         };
-        landed.result.map(|verdict| Verified { verdict, from })
+        match landed.result {
+            Ok(verdict) => Ok(Verified { verdict, from }),
+            Err(why) => memory.revive(&key, why, Moment::now()).ok_or(why),
+        }
     }
 }
 

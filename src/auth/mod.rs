@@ -72,6 +72,8 @@ pub enum From {
     Joined,
     /// The token's own signature.
     Signature,
+    /// The cache, past the end of its answer: the key manager could not be asked.
+    Stale,
 }
 
 impl From {
@@ -82,7 +84,13 @@ impl From {
             Self::Fetched => "miss",
             Self::Joined => "joined",
             Self::Signature => "signature",
+            Self::Stale => "stale",
         }
+    }
+
+    /// Whether nobody was asked in vain or with success: the answer is one from before.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Self::Hit | Self::Stale)
     }
 }
 
@@ -181,13 +189,15 @@ impl Verifier {
             Whose::Nobodys => return (self.nobody.digest(token), None),
         };
         let key = digester.digest(token);
-        let verdict = match self.memory.cache.lookup(&key, now) {
-            Lookup::Active(grant, _) if grant.is_withdrawn() => return (key, None),
-            Lookup::Active(grant, _) => Verdict::Active(grant),
-            Lookup::Inactive => Verdict::Inactive,
+        let (verdict, from) = match self.memory.cache.lookup(&key, now) {
+            Lookup::Active(grant, _) | Lookup::Stale(grant) if grant.is_withdrawn() => {
+                return (key, None);
+            }
+            Lookup::Active(grant, _) => (Verdict::Active(grant), From::Hit),
+            Lookup::Stale(grant) => (Verdict::Active(grant), From::Stale),
+            Lookup::Inactive => (Verdict::Inactive, From::Hit),
             Lookup::Expired | Lookup::Miss => return (key, None),
         };
-        let from = From::Hit;
         (key, Some(Verified { verdict, from }))
     }
 
@@ -267,6 +277,19 @@ impl Memory {
     fn find(&self, key: &TokenKey) -> Option<Arc<Grant>> {
         let grant = self.cache.peek(key, Instant::now())?;
         (!grant.is_withdrawn()).then_some(grant)
+    }
+
+    /// An active answer past its end, for want of a new one: in the time for it, and before `exp`.
+    fn revive(&self, key: &TokenKey, why: Unavailable, now: Moment) -> Option<Verified> {
+        if self.lives.stale_if_error.is_zero() || !why.is_outage() {
+            return None;
+        }
+        let grant = self.cache.revive(key, now.instant)?;
+        let has_ended = grant.expires_at().is_some_and(|exp| exp <= now.unix);
+        (!has_ended && !grant.is_withdrawn()).then(|| Verified {
+            verdict: Verdict::Active(grant),
+            from: From::Stale,
+        })
     }
 
     fn keep(&self, key: TokenKey, verdict: &Verdict, now: Moment) {

@@ -34,6 +34,24 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
+    /// Whether the key manager is away or at its limits, and neither it nor we are set up wrongly.
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Unreachable
+            | Self::Timeout
+            | Self::ServerError
+            | Self::RateLimited(_)
+            | Self::Overloaded
+            | Self::NotReady => true,
+            Self::ClientRefused
+            | Self::UnexpectedStatus(_)
+            | Self::BadAnswer
+            | Self::TooLarge
+            | Self::NoKeys
+            | Self::Lost => false,
+        }
+    }
+
     pub fn reason(self) -> Reason {
         match self {
             Self::Unreachable | Self::ServerError => Reason::IntrospectionUnreachable,

@@ -28,6 +28,7 @@ use crate::domain::{AskedAbout, Validation};
 const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
+const LONGEST_STALE: Duration = Duration::from_secs(12 * 3600);
 
 /// What sections may need beside their own keys.
 pub struct Context<'a> {
@@ -192,6 +193,21 @@ fn token_cache(root: &mut Section<'_>) -> TokenCacheSettings {
     }
     if let Some(inactive_ttl) = section.duration("inactive_ttl") {
         settings.inactive_ttl = inactive_ttl.value;
+    }
+    if let Some(Placed { value, place }) = section.duration("stale_if_error") {
+        settings.stale_if_error = Duration::from_secs(value.as_secs());
+        if value > LONGEST_STALE {
+            let what = "`stale_if_error` is out of range";
+            let hint = "at most \"12h\": a token that was revoked meanwhile passes for as long";
+            section.error(&place, what, hint);
+        } else if !value.is_zero() && settings.max_ttl.is_zero() {
+            let what = "`stale_if_error` needs answers that are kept";
+            section.error(
+                &place,
+                what,
+                "give `max_ttl` more than \"0s\", or leave this out",
+            );
+        }
     }
     if let Some(Placed { value, place }) = section.integer("max_entries") {
         settings.max_entries = bounded(&section, value, &place, "max_entries", 1..=100_000_000);

@@ -6,11 +6,11 @@ use super::{
     fold, key_manager,
     problem::Place,
     section::{Names, Placed, Section, nearest},
-    settings::KeyManagerSettings,
+    settings::{KeyManagerSettings, Settings},
     tree::{Entry, Table, Value},
     upstream::is_name,
 };
-use crate::domain::{AskedAbout, TokenPattern};
+use crate::domain::{AccessToken, AskedAbout, TokenPattern};
 
 const TELL_APART: &str = "whose a token is must be told by its look: name different starts or ends";
 
@@ -131,6 +131,19 @@ impl KeyManagers {
             }
         }
         self.list
+    }
+}
+
+impl Settings {
+    /// The key manager that is asked about `token` on routes that name none.
+    pub fn key_manager_of(&self, token: AccessToken<'_>) -> Option<&KeyManagerSettings> {
+        let about = self.key_managers.iter().map(|known| &known.about);
+        AskedAbout::whom(about, token).map(|position| &self.key_managers[position])
+    }
+
+    pub fn key_manager_named(&self, name: &str) -> Option<&KeyManagerSettings> {
+        let mut known = self.key_managers.iter();
+        known.find(|known| known.name == name && known.about != AskedAbout::Others)
     }
 }
 

@@ -10,8 +10,8 @@ use super::{
     upstream::UpstreamSettings,
 };
 use crate::domain::{
-    AccessToken, AskedAbout, BackendJwt, ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable,
-    Secret, SigningKey, SizeLimits, TierBook, VerifyingKey,
+    AskedAbout, BackendJwt, ErrorFormat, Expected, RateLimit, RateLimitId, RouteTable, Secret,
+    SigningKey, SizeLimits, TierBook, VerifyingKey,
 };
 
 /// A whole configuration.
@@ -63,19 +63,6 @@ pub struct KeyManagerSettings {
     pub extra_headers: Vec<(HeaderName, HeaderValue)>,
     pub tls: TlsSettings,
     pub credential: CredentialSettings,
-}
-
-impl Settings {
-    /// The key manager that is asked about `token` on routes that name none.
-    pub fn key_manager_of(&self, token: AccessToken<'_>) -> Option<&KeyManagerSettings> {
-        let about = self.key_managers.iter().map(|known| &known.about);
-        AskedAbout::whom(about, token).map(|position| &self.key_managers[position])
-    }
-
-    pub fn key_manager_named(&self, name: &str) -> Option<&KeyManagerSettings> {
-        let mut known = self.key_managers.iter();
-        known.find(|known| known.name == name && known.about != AskedAbout::Others)
-    }
 }
 
 /// Where the introspection endpoint is.
@@ -280,6 +267,9 @@ pub struct TokenCacheSettings {
     pub max_ttl: Duration,
     /// How long an inactive answer is remembered.
     pub inactive_ttl: Duration,
+    /// How long after its end an active answer may be used where the key manager cannot be asked; never past
+    /// `exp`. In whole seconds; zero: not at all.
+    pub stale_if_error: Duration,
     pub max_entries: usize,
     pub max_bytes: usize,
 }
@@ -289,6 +279,7 @@ impl Default for TokenCacheSettings {
         Self {
             max_ttl: Duration::from_secs(60),
             inactive_ttl: Duration::from_secs(10),
+            stale_if_error: Duration::ZERO,
             max_entries: 100_000,
             max_bytes: 128 << 20,
         }

@@ -48,7 +48,7 @@ pub async fn authorize(session: &mut Session, context: &mut Context) -> Result<D
         Found::Protected(policy) => policy,
     };
     let verified = verify(&snapshot, session.req_header(), context).await?;
-    let cached = verified.from == crate::auth::From::Hit;
+    let cached = verified.from.is_kept();
     context.from = Some(verified.from);
     let permit = policy.check(&verified.verdict, context.started.unix, cached)?;
     let grant = permit.grant().map(|grant| &**grant);

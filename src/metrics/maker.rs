@@ -125,6 +125,7 @@ impl Maker {
             )?)?,
             hit: lookup("hit"),
             hit_negative: lookup("hit_negative"),
+            stale: lookup("stale"),
             miss: lookup("miss"),
             expired: lookup("expired"),
             active_entries: entries.with_label_values(&["active"]),

@@ -86,6 +86,7 @@ pub struct TokenCacheMetrics {
     pub capacity_entries: IntGauge,
     pub hit: IntCounter,
     pub hit_negative: IntCounter,
+    pub stale: IntCounter,
     pub miss: IntCounter,
     pub expired: IntCounter,
     pub active_entries: IntGauge,

@@ -133,6 +133,105 @@ fn a_revoked_token_lives_on_no_longer_than_max_ttl() {
     assert_eq!(harness.key_manager.introspections(), 2);
 }
 
+/// Whether the cache, and which part of it, was the reason.
+fn from(harness: &Harness, lines: usize) -> String {
+    let log = harness.log(lines);
+    log.last().unwrap()["portcullis.cache"]
+        .as_str()
+        .unwrap_or("nobody")
+        .to_owned()
+}
+
+#[test]
+fn an_answer_past_its_end_is_used_in_an_outage_only_where_that_is_wanted() {
+    for (lines, expected) in [("stale_if_error = \"1h\"", 200), ("", 503)] {
+        let harness = Harness::with(&format!(
+            "[token_cache]\nmax_ttl = \"1s\"\ninactive_ttl = \"0s\"\n{lines}\n{ROUTES}"
+        ));
+        let says = |reply| harness.key_manager.set("known", reply);
+        says(Reply::active("shop", "orders.read"));
+        assert_eq!(harness.get("/orders/1", "known").status, 200);
+        says(Reply::status(500, "text/plain", ""));
+        let asked = harness.key_manager.introspections();
+        wait_for("the end of the answer", || {
+            harness.get("/orders/1", "known");
+            harness.key_manager.introspections() > asked
+        });
+        let answer = harness.get("/orders/1", "known");
+        assert_eq!(answer.status, expected, "{answer:?}");
+        if expected == 200 {
+            let lines = harness.log(1).len();
+            assert_eq!(from(&harness, lines), "stale");
+            assert!(
+                harness
+                    .metric("portcullis_token_cache_lookups_total{cache=\"l1\",result=\"stale\"}")
+                    >= 1.0
+            );
+            // For some seconds nobody else is made to wait in vain.
+            assert_eq!(harness.key_manager.introspections(), asked + 1);
+        }
+        // Scopes are looked at all the same, and who is not known stays outside.
+        let post = "POST /orders/1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer known\r\nContent-Length: 0\r\n\r\n";
+        let status = if expected == 200 { 403 } else { 503 };
+        assert_eq!(harness.send(post).status, status);
+        harness
+            .key_manager
+            .set("new", Reply::status(500, "text/plain", ""));
+        assert_eq!(harness.get("/orders/1", "new").status, 503);
+    }
+}
+
+#[test]
+fn an_answer_past_its_end_is_no_answer_to_anything_but_an_outage() {
+    let json = |seconds| {
+        let exp = now() + seconds;
+        Reply::Json(format!(
+            r#"{{"active":true,"scope":"orders.read","exp":{exp}}}"#
+        ))
+    };
+    let json_of = |status, body| Reply::status(status, "application/json", body);
+    let cases = [
+        ("a no", json(3600), Reply::inactive(), (401, "inactive")),
+        (
+            "its exp",
+            json(5),
+            json_of(500, ""),
+            (503, "introspection_unreachable"),
+        ),
+        (
+            "our account",
+            json(3600),
+            json_of(401, "{}"),
+            (503, "introspection_client_refused"),
+        ),
+        (
+            "nonsense",
+            json(3600),
+            json_of(200, "[]"),
+            (502, "introspection_bad_answer"),
+        ),
+    ];
+    let harness = Harness::with(&format!(
+        "[token]\nclock_skew = \"0s\"\n[token_cache]\nmax_ttl = \"1s\"\ninactive_ttl = \"0s\"\n\
+         stale_if_error = \"1h\"\n{ROUTES}"
+    ));
+    for (token, before, after, (status, reason)) in cases {
+        let token = token.replace(' ', "-");
+        harness.key_manager.set(&token, before);
+        assert_eq!(harness.get("/orders/1", &token).status, 200, "{token}");
+        harness.key_manager.set(&token, after);
+        wait_for(reason, || {
+            let answer = harness.get("/orders/1", &token);
+            answer.status != 200 && answer.refusal() == (status, reason.to_owned())
+        });
+        // A no is not forgotten in the outage that comes after it.
+        harness.key_manager.set(&token, json_of(500, ""));
+        if reason == "inactive" {
+            assert_eq!(harness.get("/orders/1", &token).status, 503);
+        }
+    }
+}
+
 #[test]
 fn audience_and_issuer() {
     let harness = Harness::with(

@@ -28,11 +28,16 @@ const MAX_SHARDS: usize = 64;
 /// Below this, a shard's bound would be too coarse.
 const MIN_ENTRIES_PER_SHARD: usize = 256;
 const MAX_INACTIVE_ENTRIES: usize = 16_384;
+/// How long an answer past its end is used before the key manager is asked once more.
+const STALE_PAUSE: Duration = Duration::from_secs(10);
+
 /// What the cache knows of a token.
 #[derive(Debug)]
 pub enum Lookup {
     /// With the life that is left.
     Active(Arc<Grant>, Duration),
+    /// Its time is over; it is used again for a moment, because the key manager could not be asked.
+    Stale(Arc<Grant>),
     Inactive,
     /// It was there, and its time is over.
     Expired,
@@ -57,6 +62,7 @@ impl TokenCache {
                 (settings.max_entries / shards).max(1),
                 settings.max_bytes / shards,
                 (settings.max_entries.min(MAX_INACTIVE_ENTRIES) / shards).max(1),
+                u16::try_from(settings.stale_if_error.as_secs()).unwrap_or(u16::MAX),
             ))
         };
         Self {
@@ -74,6 +80,7 @@ impl TokenCache {
                 metrics.hit.inc();
                 metrics.remaining_ttl.observe(left.as_secs_f64());
             }
+            Lookup::Stale(_) => metrics.stale.inc(),
             Lookup::Inactive => metrics.hit_negative.inc(),
             Lookup::Expired => metrics.expired.inc(),
             Lookup::Miss => metrics.miss.inc(),
@@ -87,6 +94,13 @@ impl TokenCache {
             Lookup::Active(grant, _) => Some(grant),
             _ => None,
         }
+    }
+
+    /// An active answer past its end, where the key manager could not be asked. For a moment it is used
+    /// without asking again, so that not everybody waits in vain.
+    pub fn revive(&self, key: &TokenKey, now: Instant) -> Option<Arc<Grant>> {
+        let pause = u16::try_from(STALE_PAUSE.as_secs()).unwrap_or(u16::MAX);
+        self.shard(key).lock().revive(key, pause, now)
     }
 
     /// Keeps an active answer until `expires`.
@@ -218,6 +232,69 @@ mod tests {
         assert_eq!(left, LONG / 2);
         assert!(matches!(cache.lookup(&key(1), now + LONG), Lookup::Expired));
         assert!(matches!(cache.lookup(&key(2), now), Lookup::Miss));
+    }
+
+    #[test]
+    fn an_answer_past_its_end_is_revived_for_a_while_and_not_longer() {
+        let settings = TokenCacheSettings {
+            stale_if_error: LONG,
+            ..TokenCacheSettings::default()
+        };
+        let cache = TokenCache::new(&settings, Arc::new(Metrics::new().unwrap()));
+        let now = Instant::now();
+        let answer = grant(r#"{"active":true}"#);
+        cache.insert_active(key(1), Arc::clone(&answer), now + LONG, now);
+        let is_stale = |now| matches!(cache.lookup(&key(1), now), Lookup::Stale(_));
+        let is_expired = |now| matches!(cache.lookup(&key(1), now), Lookup::Expired);
+        // Until its end it is as good as ever, whoever asks.
+        assert!(cache.revive(&key(1), now).is_some());
+        assert!(is_hit(&cache, 1, now));
+        let end = now + LONG;
+        assert!(is_expired(end) && cache.revive(&key(1), end).is_some());
+        assert!(is_stale(end + STALE_PAUSE / 2) && is_expired(end + STALE_PAUSE));
+        // All pauses together are no longer than it may be.
+        let mut moment = end;
+        while cache.revive(&key(1), moment).is_some() {
+            moment += STALE_PAUSE;
+        }
+        assert!(moment > end + LONG / 2 && moment <= end + LONG);
+        assert!(is_expired(moment));
+        // A new answer counts from its own end, and a no is a no.
+        cache.insert_active(key(1), answer, moment + LONG, moment);
+        assert!(is_hit(&cache, 1, moment));
+        assert!(cache.revive(&key(1), moment + LONG).is_some());
+        cache.insert_inactive(key(1), moment + LONG, moment);
+        assert!(cache.revive(&key(1), moment).is_none());
+        assert!(cache.revive(&key(2), moment).is_none());
+    }
+
+    #[test]
+    fn what_may_be_revived_is_kept_for_as_long() {
+        for (stale_if_error, kept) in [(Duration::ZERO, 1), (LONG, 101)] {
+            let settings = TokenCacheSettings {
+                stale_if_error,
+                ..TokenCacheSettings::default()
+            };
+            let cache = TokenCache::new(&settings, Arc::new(Metrics::new().unwrap()));
+            let now = Instant::now();
+            for number in 0..100 {
+                let answer = grant(r#"{"active":true}"#);
+                cache.insert_active(key(number), answer, now + LONG, now);
+            }
+            let later = now + LONG;
+            // One in each shard, so that each drops what is over.
+            for number in 1_000..2_000 {
+                cache.insert_active(
+                    key(number),
+                    grant(r#"{"active":true}"#),
+                    later + LONG,
+                    later,
+                );
+                cache.remove(&key(number));
+            }
+            cache.insert_active(key(5_000), grant(r#"{"active":true}"#), later + LONG, later);
+            assert_eq!(cache.len().0, kept, "{stale_if_error:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use hashbrown::HashTable;
@@ -43,6 +43,8 @@ pub struct Shard {
     max_entries: usize,
     max_bytes: usize,
     max_inactive: usize,
+    /// Seconds for which an active answer is kept past its end.
+    stale_seconds: u16,
     /// Positions in `slots`, found by the key that stands there.
     index: HashTable<u32>,
     slots: Vec<Option<Slot>>,
@@ -62,6 +64,17 @@ struct Slot {
     expires: Instant,
     bytes: u32,
     frequency: u8,
+    /// It is past its end, and used again until `expires`.
+    is_stale: bool,
+    /// Seconds after `expires` for which it may still be used again.
+    stale_left: u16,
+}
+
+impl Slot {
+    /// Nobody can use it any more.
+    fn is_over(&self, now: Instant) -> bool {
+        self.expires + Duration::from_secs(self.stale_left.into()) <= now
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -71,11 +84,17 @@ enum Queue {
 }
 
 impl Shard {
-    pub fn new(max_entries: usize, max_bytes: usize, max_inactive: usize) -> Self {
+    pub fn new(
+        max_entries: usize,
+        max_bytes: usize,
+        max_inactive: usize,
+        stale_seconds: u16,
+    ) -> Self {
         Self {
             max_entries,
             max_bytes,
             max_inactive,
+            stale_seconds,
             ..Self::default()
         }
     }
@@ -104,13 +123,32 @@ impl Shard {
                 return Lookup::Expired;
             }
             slot.frequency = (slot.frequency + 1).min(MAX_FREQUENCY);
-            return Lookup::Active(Arc::clone(&slot.grant), left);
+            let grant = Arc::clone(&slot.grant);
+            return match slot.is_stale {
+                true => Lookup::Stale(grant),
+                false => Lookup::Active(grant, left),
+            };
         }
         match self.inactive.get(key) {
             Some(expires) if *expires > now => Lookup::Inactive,
             Some(_) => Lookup::Expired,
             None => Lookup::Miss,
         }
+    }
+
+    /// An active answer past its end, if it may be used then; it is used again for `pause`.
+    pub fn revive(&mut self, key: &TokenKey, pause: u16, now: Instant) -> Option<Arc<Grant>> {
+        let position = self.find(key)?;
+        let slot = self.slots[position as usize].as_mut()?;
+        if slot.expires <= now {
+            // Whole seconds, rounded in favour of its end.
+            let late = now.saturating_duration_since(slot.expires).as_secs() + 1;
+            let left = slot.stale_left.checked_sub(u16::try_from(late).ok()?)?;
+            slot.expires = now + Duration::from_secs(left.min(pause).into());
+            slot.stale_left = left.saturating_sub(pause);
+            slot.is_stale = true;
+        }
+        Some(Arc::clone(&slot.grant))
     }
 
     pub fn insert_active(
@@ -136,6 +174,8 @@ impl Shard {
             slot.grant = grant;
             slot.expires = expires;
             slot.bytes = bytes;
+            slot.is_stale = false;
+            slot.stale_left = self.stale_seconds;
         } else {
             let queue = match self.ghosts.take(&key) {
                 true => Queue::Main,
@@ -147,6 +187,8 @@ impl Shard {
                 expires,
                 bytes,
                 frequency: 0,
+                is_stale: false,
+                stale_left: self.stale_seconds,
             });
             self.bytes += size;
             let slots = &self.slots;
@@ -236,7 +278,7 @@ impl Shard {
         for queue in [Queue::Small, Queue::Main] {
             while let Some(position) = self.queue(queue).front().copied() {
                 let over = match &self.slots[position as usize] {
-                    Some(slot) => slot.expires <= now,
+                    Some(slot) => slot.is_over(now),
                     None => true,
                 };
                 if !over {

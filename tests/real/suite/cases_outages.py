@@ -1,6 +1,8 @@
 """When the key manager, its opinion of the gateway, or the upstream is not as it should be."""
 
-from checks import passed, refused
+from cases_tokens import refusal_of
+from checks import invalid_token, passed, refused
+from proofs import at, basic
 from report import expect
 from wire import wait_until
 
@@ -32,6 +34,27 @@ def key_manager_is_gone(world):
 def key_manager_is_back(world):
     passed(world.steady.get(world.key_manager.mint("orders.read")))
     passed(world.brief.get(world.key_manager.mint("orders.read")))
+
+
+def known_ones_outlive_it(world):
+    """Where that is wanted: past the end of their answers, until the key manager has its say again."""
+    gateway = world.open("lenient", basic(at(world.key_manager.introspection_url)), max_ttl="1s", stale_if_error="1h")
+    known, new = (world.key_manager.mint("orders.read") for _ in range(2))
+    passed(gateway.get(known))
+    world.key_manager.stop()
+    try:
+        wait_until(lambda: passes_stale(gateway, known), "an answer past its end is used", 10)
+        refused(gateway.get(new), 503, "introspection_unreachable", retry_after=True)
+    finally:
+        world.key_manager.start()
+    # It has lost all its tokens, and says so as soon as it is asked.
+    refusal = wait_until(lambda: refusal_of(gateway, known), "its word counts again", 30)
+    invalid_token(refusal, "inactive")
+
+
+def passes_stale(gateway, token):
+    passed(gateway.get(token))
+    return gateway.metric("portcullis_token_cache_lookups_total", result="stale") > 0
 
 
 def key_manager_hangs(world):
@@ -76,6 +99,7 @@ CASES = [
     ("a kept connection that the key manager closed costs nothing", idle_connection),
     ("key manager stopped: new tokens 503 with Retry-After, known ones pass", key_manager_is_gone),
     ("key manager started again: new tokens pass", key_manager_is_back),
+    ("key manager stopped, with stale_if_error: known ones pass past their end, until it is back", known_ones_outlive_it),
     ("key manager hangs: new tokens 503 in time, known ones pass", key_manager_hangs),
     ("wrong gateway password: 503 introspection_client_refused", wrong_password),
     ("credentials in the wrong encoding: 502, never 401", raw_encoding),

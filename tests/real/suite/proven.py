@@ -7,9 +7,10 @@ from wire import LOOPBACK, free_ports
 class Options:
     """What differs between the gateways of the suite."""
 
-    def __init__(self, max_ttl="60s", inactive_ttl="60s"):
+    def __init__(self, max_ttl="60s", inactive_ttl="60s", stale_if_error="0s"):
         self.max_ttl = max_ttl
         self.inactive_ttl = inactive_ttl
+        self.stale_if_error = stale_if_error
 
 
 def configuration(options, addresses, key_manager, upstream_port, nobody):
@@ -33,6 +34,7 @@ timeout = "5s"
 [token_cache]
 max_ttl = "{options.max_ttl}"
 inactive_ttl = "{options.inactive_ttl}"
+stale_if_error = "{options.stale_if_error}"
 
 [[route]]
 name = "orders-read"
