@@ -440,6 +440,59 @@ fn introspect_tells_what_the_key_manager_says() {
 }
 
 #[test]
+fn of_several_key_managers_one_is_asked() {
+    let folder = Folder::new("several");
+    let nobody = free_port();
+    let table = |name: &str, more: &str| {
+        format!(
+            "[keyManagers.{name}]\nserverUrl = \"http://127.0.0.1:{nobody}\"\n{more}\n\
+             [keymanagers.{name}.security.none]\n"
+        )
+    };
+    let route = |path: &str, more: &str| {
+        format!("[[route]]\npath = \"{path}\"\n{more}\nupstream = \"http://127.0.0.1:{nobody}\"\n")
+    };
+    let text = [
+        table("partners", "tokenPattern = \"ptk_*\""),
+        table("staff", ""),
+        route("/a", ""),
+        route("/b", "key_manager = \"staff\"\nscopes = [\"s\"]"),
+    ];
+    let config = folder.file("several.toml", &text.concat());
+    let (code, out, _) = run(&["check", "--routes", &config]);
+    assert_eq!(code, 0);
+    assert!(out.contains("key managers partners, staff"), "{out}");
+    let lines: Vec<Vec<&str>> = out
+        .lines()
+        .skip(1)
+        .map(|line| line.split('\t').collect())
+        .collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[1][2].ends_with(", asked at staff"), "{out}");
+    assert!(!lines[0][2].contains("asked at"), "{out}");
+    let introspect = |token: &str, more: &[&str]| {
+        let arguments = [&["introspect", "--config", &config][..], more, &["-"]].concat();
+        let (code, _, said) = run_with_input(&arguments, token);
+        (code, said)
+    };
+    // Somebody is asked about these, and is not there.
+    assert_eq!(introspect("ptk_1", &[]).0, 69);
+    assert_eq!(introspect("other", &["--key-manager", "staff"]).0, 69);
+    for (token, more, words) in [
+        ("other", &[][..], "use --key-manager"),
+        (
+            "other",
+            &["--key-manager", "stuff"],
+            "there is no [keyManagers.stuff]",
+        ),
+    ] {
+        let (code, said) = introspect(token, more);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn a_gateway_under_the_demos_own_file_and_its_signals() {
     let folder = Folder::new("signals");
     let base = four_ports();

@@ -18,15 +18,23 @@ pub fn list(settings: &Settings) -> String {
         );
         let written = writeln!(
             text,
-            "{}\t{methods} {host}{}\t{}\t{}",
+            "{}\t{methods} {host}{}\t{}{}\t{}",
             route.name,
             route.path,
             route.access,
+            asked(route),
             target(route, settings)
         );
         debug_assert!(written.is_ok());
     }
     text
+}
+
+/// The key manager whose word alone counts.
+fn asked(route: &Route) -> String {
+    let name = route.key_manager.as_deref();
+    name.map(|name| format!(", asked at {name}"))
+        .unwrap_or_default()
 }
 
 fn target(route: &Route, settings: &Settings) -> String {

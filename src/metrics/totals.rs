@@ -180,7 +180,9 @@ impl Metrics {
     /// Sums over everything that is in use.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
-            cache_hits: self.token_cache.hit.get() + self.token_cache.hit_negative.get(),
+            cache_hits: self.token_cache.hit.get()
+                + self.token_cache.hit_negative.get()
+                + self.token_cache.stale.get(),
             cache_misses: self.token_cache.miss.get() + self.token_cache.expired.get(),
             ..Totals::default()
         };
