@@ -224,9 +224,9 @@ def flood(plan, peers, results):
         drive(gateway, 2, 8, "cycle", "good", good)
         # Of good tokens too: one that is lost and asked about again is refused, and fails the case.
         peers.say("inactive")
-        # The segment of refused tokens is full before the first look at memory, which is one at the same
-        # load: what is asked is whether more tokens take more.
-        flood_of(gateway, 25_000, "first", beside=good)
+        # The segment of refused tokens is full before the first look at memory, and its tables have grown as far
+        # as removals make them. That look is one at the same load: what is asked is whether more tokens take more.
+        flood_of(gateway, 250_000, "first", beside=good)
         gateway.forget_peak()
         flood_of(gateway, 25_000, "second", beside=good)
         before, calls = gateway.peak(), peers.calls()
