@@ -10,11 +10,12 @@ use super::{
 use crate::openapi::{Endpoints, Operation, base, base_pattern};
 
 /// Keys that a route without token cannot have.
-const OF_TOKENS: [&str; 5] = [
+const OF_TOKENS: [&str; 6] = [
     "audience",
     "end_with_token",
     "forward_token",
     "issuer",
+    "key_manager",
     "validate_subscriptions",
 ];
 
