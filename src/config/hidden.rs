@@ -202,13 +202,20 @@ pub fn hide_passwords(line: &str) -> String {
     }
 }
 
-/// A table on one line that has a key whose value could be a secret.
+/// A table on one line that has a key whose value could be a secret, or speaks of one.
 fn is_table_with_secrets(value: &str) -> bool {
     const WORDS: [&str; 4] = ["password", "secret", "security", "token"];
     let folded = fold(value);
     // `${home}` in a text is no table.
     let is_table = folded.starts_with('{') || (folded.starts_with('[') && folded.contains('{'));
-    is_table && WORDS.iter().any(|word| folded.contains(word))
+    // Keys of tables in it have nothing behind their `=` here: what matters is what these say.
+    let mut keys = folded.split(['{', '[', ',']).filter_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        (!value.trim().is_empty()).then_some(key.trim())
+    });
+    is_table
+        && (WORDS.iter().any(|word| folded.contains(word))
+            || keys.any(|key| SECRET_KEYS.contains(&key)))
 }
 
 /// The line as it may be shown: with nothing in it that could be a secret.
