@@ -8,7 +8,7 @@ use super::{
     apim, backend_jwt,
     env::Environment,
     errors, jwt_issuer,
-    key_managers::KeyManagers,
+    key_managers::{KeyManagers, usual},
     limits, listen,
     problem::{Place, Report, Source},
     process, response_cache, revocation, route,
@@ -23,7 +23,7 @@ use super::{
     tree::Table,
     upstream::Upstreams,
 };
-use crate::domain::{AskedAbout, Validation};
+use crate::domain::Validation;
 
 const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9901);
@@ -107,10 +107,7 @@ fn validation(
     key_managers: &[KeyManagerSettings],
     issuers: &[JwtIssuerSettings],
 ) -> Validation {
-    let usual = key_managers
-        .iter()
-        .find(|known| known.about == AskedAbout::Others);
-    let of_usual = usual.and_then(|known| known.validate_subscriptions);
+    let of_usual = usual(key_managers).and_then(|known| known.validate_subscriptions);
     let of_key_managers = key_managers
         .iter()
         .map(|known| known.validate_subscriptions);

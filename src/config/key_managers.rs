@@ -3,12 +3,10 @@
 
 use super::{
     check::Context,
-    fold, key_manager,
+    key_manager,
     problem::Place,
-    section::{Names, Placed, Section, nearest},
+    section::{Placed, Section, nearest},
     settings::{KeyManagerSettings, Settings},
-    tree::{Entry, Table, Value},
-    upstream::is_name,
 };
 use crate::domain::{AccessToken, AskedAbout, TokenPattern};
 
@@ -47,15 +45,15 @@ impl KeyManagers {
             ));
         }
         if let Some(tables) = root.optional_loose_section("keyManagers") {
-            for section in named(root, tables) {
-                all.add(section, context);
+            for (name, section) in root.named(tables, "a key manager") {
+                all.add(name, section, context);
             }
             all.compare(root);
         }
         all
     }
 
-    fn add(&mut self, (name, mut section): (String, Section<'_>), context: &Context<'_>) {
+    fn add(&mut self, name: String, mut section: Section<'_>, context: &Context<'_>) {
         let place = section.place.clone();
         let patterns = patterns(&mut section);
         let about = patterns.iter().flatten();
@@ -73,26 +71,12 @@ impl KeyManagers {
 
     /// What they must be to each other: a token is one of one key manager, and so is a name in metrics.
     fn compare(&self, root: &Section<'_>) {
+        let usual = usual(&self.list);
         for (position, named) in self.named.iter().enumerate() {
             for other in &self.named[..position] {
-                for pattern in named.all_patterns() {
-                    let meets = |known: &&Placed<TokenPattern>| known.value.meets(&pattern.value);
-                    let Some(known) = other.all_patterns().find(meets) else {
-                        continue;
-                    };
-                    let what = format!(
-                        "there are tokens that fit `tokenPattern` of {:?} and of {:?}",
-                        other.name, named.name
-                    );
-                    root.error(&pattern.place.beside(&known.place), what, TELL_APART);
-                }
+                named.tell_apart(other, root);
             }
-            let others = self.list.iter();
-            let is_other = |known: &KeyManagerSettings| known.about == AskedAbout::Others;
-            if others
-                .clone()
-                .any(|known| is_other(known) && known.name == named.name)
-            {
+            if usual.is_some_and(|usual| usual.name == named.name) {
                 let what = "[keyManager] has this name in metrics and logs: its host and port";
                 root.error(&named.place, what, "give this one another name");
             }
@@ -147,41 +131,30 @@ impl Settings {
     }
 }
 
+/// `[keyManager]`.
+pub fn usual(key_managers: &[KeyManagerSettings]) -> Option<&KeyManagerSettings> {
+    let mut known = key_managers.iter();
+    known.find(|known| known.about == AskedAbout::Others)
+}
+
 impl Named {
+    /// Reports tokens that may be of either.
+    fn tell_apart(&self, other: &Self, root: &Section<'_>) {
+        for pattern in self.all_patterns() {
+            let meets = |known: &&Placed<TokenPattern>| known.value.meets(&pattern.value);
+            if let Some(known) = other.all_patterns().find(meets) {
+                let what = format!(
+                    "there are tokens that fit `tokenPattern` of {:?} and of {:?}",
+                    other.name, self.name
+                );
+                root.error(&pattern.place.beside(&known.place), what, TELL_APART);
+            }
+        }
+    }
+
     fn all_patterns(&self) -> impl Iterator<Item = &Placed<TokenPattern>> {
         self.patterns.iter().flatten()
     }
-}
-
-/// The tables of `[keyManagers]`, each once, however its name is spelt.
-fn named<'r>(root: &Section<'r>, tables: Section<'r>) -> Vec<(String, Section<'r>)> {
-    let mut found: Vec<(Entry, Table)> = Vec::new();
-    let label = tables.label.clone();
-    for mut entry in tables.into_entries() {
-        let value = std::mem::replace(&mut entry.node.value, Value::Table(Table::default()));
-        let Value::Table(table) = value else {
-            let what = format!("`keyManagers.{}` must be a table", entry.key);
-            root.error(&entry.key_place, what, "write [keyManagers.NAME]");
-            continue;
-        };
-        if !is_name(&entry.key) {
-            let what = "this cannot be the name of a key manager";
-            root.error(&entry.key_place, what, "letters, digits, `-` and `_`");
-        }
-        match found
-            .iter_mut()
-            .find(|(known, _)| fold(&known.key) == fold(&entry.key))
-        {
-            Some((_, known)) => known.entries.extend(table.entries),
-            None => found.push((entry, table)),
-        }
-    }
-    let section = |(entry, table): (Entry, Table)| {
-        let label = format!("{label}.{}", entry.key);
-        let section = root.below(table, &label, &entry.key_place);
-        (entry.key, section.with_names(Names::Loose))
-    };
-    found.into_iter().map(section).collect()
 }
 
 fn patterns(section: &mut Section<'_>) -> Option<Vec<Placed<TokenPattern>>> {

@@ -2,6 +2,9 @@
 //! reading goes on, so that one run finds them all.
 
 mod measure;
+mod named;
+
+pub use named::is_name;
 
 use super::{
     fold,
@@ -17,6 +20,15 @@ pub enum Names {
     /// Without regard to case and underscores: the key manager's tables, which the original itself
     /// spells `keyManager` and `keymanager`, and the API Manager's.
     Loose,
+}
+
+impl Names {
+    fn are_same(self, one: &str, other: &str) -> bool {
+        match self {
+            Self::Exact => one == other,
+            Self::Loose => fold(one) == fold(other),
+        }
+    }
 }
 
 /// A table that is being read.
@@ -297,10 +309,7 @@ impl<'r> Section<'r> {
             self.asked.push(key);
         }
         let names = self.names;
-        let entry = self.table.take(|other| match names {
-            Names::Exact => other == key,
-            Names::Loose => fold(other) == fold(key),
-        });
+        let entry = self.table.take(|other| names.are_same(other, key));
         if entry.is_some() {
             self.given.push(key);
         }

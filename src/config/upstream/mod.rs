@@ -11,8 +11,7 @@ use std::{collections::HashMap, time::Duration};
 use super::{
     check::Context,
     problem::Place,
-    section::{Section, nearest},
-    tree::Value,
+    section::{Section, is_name, nearest},
 };
 use crate::domain::{Destination, UpstreamId};
 
@@ -47,24 +46,10 @@ impl Upstreams {
             usual_tls: tls::usual(root, context),
             ..Self::default()
         };
-        let all = root.section("upstreams");
-        let label = all.label.clone();
-        for entry in all.into_entries() {
-            let place = entry.key_place;
-            let Value::Table(table) = entry.node.value else {
-                let what = format!("`upstreams.{}` must be a table", entry.key);
-                root.error(&place, what, "write [upstreams.NAME]");
-                continue;
-            };
-            if !is_name(&entry.key) {
-                root.error(
-                    &place,
-                    "this cannot be the name of an upstream",
-                    "letters, digits, `-` and `_`",
-                );
-            }
-            let mut section = root.below(table, &format!("{label}.{}", entry.key), &place);
-            let settings = pool::read(&mut section, &entry.key, context);
+        let tables = root.section("upstreams");
+        for (name, mut section) in root.named(tables, "an upstream") {
+            let place = section.place.clone();
+            let settings = pool::read(&mut section, &name, context);
             section.finish();
             let position = settings.map(|settings| {
                 upstreams
@@ -73,7 +58,7 @@ impl Upstreams {
                 upstreams.list.len() - 1
             });
             upstreams.named.push(Named {
-                name: entry.key,
+                name,
                 place,
                 position,
                 used: false,
@@ -148,10 +133,4 @@ impl Upstreams {
 /// A route's own limit for a whole answer.
 pub fn timeout(route: &mut Section<'_>) -> Option<Duration> {
     pool::total(route, "timeout")
-}
-
-/// Without colons, so that no name is taken for an address.
-pub fn is_name(text: &str) -> bool {
-    let legal = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-    !text.is_empty() && text.chars().all(legal)
 }
