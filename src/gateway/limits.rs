@@ -117,7 +117,7 @@ pub fn by_others(
     };
     let limits = &snapshot.limits;
     let token = context.token;
-    let client = || grant.and_then(|grant| client_key(snapshot, grant, token));
+    let client = || grant.and_then(|grant| client_key(grant, token));
     let others = limits.routes[position].others.iter();
     let others = others.filter_map(|limiter| {
         let key = match limits.limiters.get(*limiter).by() {
@@ -152,17 +152,16 @@ fn tier_of(tiers: &TierSettings, grant: &Grant) -> Option<RateLimitId> {
 }
 
 /// A client is one of its key manager: another's client of the same id takes nothing from it.
-fn client_key<'g>(
-    snapshot: &Snapshot,
-    grant: &'g Grant,
-    token: Option<TokenKey>,
-) -> Option<Key<'g>> {
+fn client_key(grant: &Grant, token: Option<TokenKey>) -> Option<Key<'_>> {
     let Some(client) = grant.claims().text("client_id") else {
         return token.map(|token| Key::Number(token.number()));
     };
     Some(match grant.vouched_by().known_as() {
         None => Key::Text(client),
-        Some(known_as) => Key::Number(snapshot.tiers.digest((known_as, client))),
+        Some(key_manager) => Key::ClientOf {
+            key_manager,
+            client,
+        },
     })
 }
 

@@ -73,11 +73,6 @@ impl Tiers {
             counts,
         }
     }
-
-    /// Something that requests are counted by, as a number that nobody can choose.
-    pub fn digest(&self, of: impl std::hash::Hash) -> u128 {
-        self.counts.key(of)
-    }
 }
 
 /// Counts the request for all its tiers; `None`: there is none that counts it. `grant`: `None` on a public

@@ -3,7 +3,7 @@
 //! A new key in a full shard takes the place of another: of a few, the one whose bucket is fullest. A
 //! flood of addresses that ask once pushes out its own kind, and not those who are being held back.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -14,9 +14,21 @@ const SHARDS: usize = 16;
 const CANDIDATES: usize = 16;
 
 /// Whom a limit is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key<'a> {
     /// An address, or the network of one; or the digest of a token.
+    Number(u128),
+    Text(&'a str),
+    /// A client of one of several key managers.
+    ClientOf {
+        key_manager: &'a str,
+        client: &'a str,
+    },
+}
+
+/// The same, of bounded length.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Short<'a> {
     Number(u128),
     Text(&'a str),
 }
@@ -28,19 +40,19 @@ enum Owned {
 }
 
 impl Owned {
-    fn key(&self) -> Key<'_> {
+    fn key(&self) -> Short<'_> {
         match self {
-            Self::Number(number) => Key::Number(*number),
-            Self::Text(text) => Key::Text(text),
+            Self::Number(number) => Short::Number(*number),
+            Self::Text(text) => Short::Text(text),
         }
     }
 }
 
-impl From<Key<'_>> for Owned {
-    fn from(key: Key<'_>) -> Self {
+impl From<Short<'_>> for Owned {
+    fn from(key: Short<'_>) -> Self {
         match key {
-            Key::Number(number) => Self::Number(number),
-            Key::Text(text) => Self::Text(text.into()),
+            Short::Number(number) => Self::Number(number),
+            Short::Text(text) => Self::Text(text.into()),
         }
     }
 }
@@ -96,14 +108,21 @@ impl Store {
     }
 
     /// Both halves are keyed by what nobody knows, so no two names can be made to meet.
-    fn bounded<'k>(&self, key: Key<'k>) -> Key<'k> {
+    fn bounded<'k>(&self, key: Key<'k>) -> Short<'k> {
         match key {
-            Key::Text(text) if text.len() > MAX_TEXT => {
-                let halves = [&self.hasher, &self.second].map(|hasher| hasher.hash_one(text));
-                Key::Number(u128::from(halves[0]) << 64 | u128::from(halves[1]))
-            }
-            short => short,
+            Key::Number(number) => Short::Number(number),
+            Key::Text(text) if text.len() > MAX_TEXT => self.digest(text),
+            Key::Text(text) => Short::Text(text),
+            Key::ClientOf {
+                key_manager,
+                client,
+            } => self.digest((key_manager, client)),
         }
+    }
+
+    fn digest(&self, of: impl Hash) -> Short<'static> {
+        let halves = [&self.hasher, &self.second].map(|hasher| hasher.hash_one(&of));
+        Short::Number(u128::from(halves[0]) << 64 | u128::from(halves[1]))
     }
 
     #[cfg(test)]
@@ -116,12 +135,18 @@ impl Store {
 }
 
 impl Shard {
-    fn find(&self, hash: u64, key: Key<'_>) -> Option<usize> {
+    fn find(&self, hash: u64, key: Short<'_>) -> Option<usize> {
         let is_it = |position: &usize| self.slots[*position].key.key() == key;
         self.index.find(hash, is_it).copied()
     }
 
-    fn insert(&mut self, hash: u64, key: Key<'_>, capacity: usize, hasher: &RandomState) -> usize {
+    fn insert(
+        &mut self,
+        hash: u64,
+        key: Short<'_>,
+        capacity: usize,
+        hasher: &RandomState,
+    ) -> usize {
         let slot = Slot {
             key: key.into(),
             arrival: 0,
