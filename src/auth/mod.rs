@@ -88,7 +88,7 @@ impl From {
         }
     }
 
-    /// Whether nobody was asked in vain or with success: the answer is one from before.
+    /// Whether the answer is one from before.
     pub fn is_kept(self) -> bool {
         matches!(self, Self::Hit | Self::Stale)
     }
@@ -216,16 +216,13 @@ impl Verifier {
         named: Option<&str>,
         trace: &TraceContext,
     ) -> Result<Verified, NoVerdict> {
-        let asked = match self.whose(token, named) {
-            Whose::Only(asked) => {
-                let answer = asked.ask(key, token, None, trace, &self.memory);
-                return Ok(answer.await?);
-            }
+        let (asked, recognised) = match self.whose(token, named) {
+            Whose::Only(asked) => (Some(asked), None),
+            Whose::Anyones(asked) => (asked, self.issuers.recognise(token)),
             Whose::Nobodys => return Err(Unavailable::Lost.into()),
-            Whose::Anyones(asked) => asked,
         };
         let mut signed = None;
-        if let Some((issuer, jwt)) = self.issuers.recognise(token) {
+        if let Some((issuer, jwt)) = recognised {
             let asks = issuer.settings().introspect;
             signed = match issuer.verify(jwt).await {
                 Ok(grant) => Some(Verdict::Active(Arc::new(grant))),

@@ -64,9 +64,8 @@ struct Slot {
     expires: Instant,
     bytes: u32,
     frequency: u8,
-    /// It is past its end, and used again until `expires`.
-    is_stale: bool,
-    /// Seconds after `expires` for which it may still be used again.
+    /// Seconds after `expires` for which it may still be used again. Where fewer are left than there were,
+    /// it is past its end, and used again until `expires`.
     stale_left: u16,
 }
 
@@ -124,7 +123,7 @@ impl Shard {
             }
             slot.frequency = (slot.frequency + 1).min(MAX_FREQUENCY);
             let grant = Arc::clone(&slot.grant);
-            return match slot.is_stale {
+            return match slot.stale_left < self.stale_seconds {
                 true => Lookup::Stale(grant),
                 false => Lookup::Active(grant, left),
             };
@@ -146,7 +145,6 @@ impl Shard {
             let left = slot.stale_left.checked_sub(u16::try_from(late).ok()?)?;
             slot.expires = now + Duration::from_secs(left.min(pause).into());
             slot.stale_left = left.saturating_sub(pause);
-            slot.is_stale = true;
         }
         Some(Arc::clone(&slot.grant))
     }
@@ -174,7 +172,6 @@ impl Shard {
             slot.grant = grant;
             slot.expires = expires;
             slot.bytes = bytes;
-            slot.is_stale = false;
             slot.stale_left = self.stale_seconds;
         } else {
             let queue = match self.ghosts.take(&key) {
@@ -187,7 +184,6 @@ impl Shard {
                 expires,
                 bytes,
                 frequency: 0,
-                is_stale: false,
                 stale_left: self.stale_seconds,
             });
             self.bytes += size;
