@@ -177,3 +177,18 @@ impl DownstreamMetrics {
         gauge.set(not_after as f64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_faults_are_in_their_order() {
+        for (position, (reason, _)) in CloseReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, position);
+        }
+        for (position, (fault, _)) in HandshakeFault::ALL.iter().enumerate() {
+            assert_eq!(*fault as usize, position);
+        }
+    }
+}
