@@ -189,10 +189,9 @@ impl Report<'_> {
     /// What each route would say, in the order of the file.
     fn routes(&self, grant: &Arc<Grant>) -> Vec<(String, &'static str)> {
         let verdict = Verdict::Active(Arc::clone(grant));
-        let is_asked = |route: &Route| match (&route.key_manager, self.usual) {
-            (Some(name), _) => **name == *self.key_manager.name,
-            (None, usual) => usual.is_some_and(|usual| usual.name == self.key_manager.name),
-        };
+        let usual = self.usual.map(|usual| &*usual.name);
+        let is_asked =
+            |route: &Route| route.key_manager.as_deref().or(usual) == Some(&*self.key_manager.name);
         let outcome = |route: &Route| match &route.access {
             Access::Public => "public",
             Access::Token(_) if !is_asked(route) => "another_key_manager",
